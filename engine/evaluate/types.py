@@ -1,0 +1,184 @@
+"""Scenarios, results and scores: the records of measuring.
+
+A scenario is one evaluation item; a result is what the checks made of one answer; a score is a mean with n, an interval and the identity
+of what made it. Infrastructure errors are results with `outcome == "error"`: counted, shown, and left out of every mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from engine.base.record import Record
+
+Split = Literal["core", "held_out", "reserve"]
+
+
+class Scenario(Record):
+    """One evaluation item."""
+
+    id: str
+    input: dict[str, Any]
+    """Fields that the prompt templates may use."""
+    expected: Any
+    """The reference answer: JSON for a `json` output, text otherwise."""
+    split: Split
+    tags: dict[str, str] = {}
+    """Slice names and values."""
+    source: str = ""
+    """Where it comes from; items of one source are never in two splits, and intervals cluster on it. Empty means the item itself."""
+    layer: Literal["governed", "expansion"] = "governed"
+
+
+class TrainingRow(Record):
+    """One labelled row of the training pool."""
+
+    id: str
+    input: dict[str, Any]
+    expected: Any
+    tags: dict[str, str] = {}
+    source: str = ""
+
+
+class CheckResult(Record):
+    """What one check found in one answer."""
+
+    name: str
+    value: float = Field(ge=0.0, le=1.0)
+    """Partial credit."""
+    observation: str = ""
+    """What the check saw, as `kind:detail`, such as `wrong_label:card_arrival->card_linking`, `missing_field:origin_city`, `invalid_json`.
+    The vocabulary is in `engine/evaluate/checks.py`; diagnosis groups by it."""
+
+
+class ItemResult(Record):
+    """One scenario's answer and what became of it."""
+
+    scenario_id: str
+    split: Split
+    outcome: Literal["graded", "error"]
+    """`error`: an infrastructure failure; `score` and `passed` mean nothing."""
+    score: float = Field(default=0.0, ge=0.0, le=1.0)
+    passed: bool = False
+    checks: tuple[CheckResult, ...] = ()
+    breached: tuple[str, ...] = ()
+    """Safety nets that this answer breached."""
+    observations: tuple[str, ...] = ()
+    """All observations of the checks, plus `truncated`, `empty`, `refusal` or `infrastructure:<code>` from the answer itself."""
+    answer: str = ""
+    finish_reason: str = "stop"
+    latency_seconds: float = 0.0
+    completion_tokens: int = 0
+    cached: bool = False
+    tags: dict[str, str] = {}
+    source: str = ""
+
+
+class Interval(Record):
+    """A mean with what is known about it."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    """Items that were graded."""
+    clusters: int
+    """Independent sources among them."""
+    confidence: float = 0.95
+    method: str = "clustered bootstrap"
+
+
+class SliceScore(Record):
+    """One slice's score."""
+
+    slice: str
+    """`tag=value`."""
+    score: Interval
+    pass_rate: Interval
+
+
+class SplitScore(Record):
+    """One split's figures."""
+
+    split: Split
+    score: Interval
+    pass_rate: Interval
+    errors: int
+    """Items lost to infrastructure; not in n."""
+    schema_valid: float | None = None
+    """Share of graded answers that satisfy the output schema; null for text outputs."""
+    safety_breaches: dict[str, int] = {}
+    slices: tuple[SliceScore, ...] = ()
+    latency_p50_seconds: float | None = None
+    latency_p95_seconds: float | None = None
+    """Over generated answers only; null when all came from the cache."""
+
+
+class ScoreIdentity(Record):
+    """What a score was made by and of. Two scores are comparable when their `suite` and `grading` agree."""
+
+    suite: str
+    """Digest of the scenarios and their splits."""
+    grading: str
+    """Digest of the checks, safety nets and pass mark."""
+    prompt: str
+    """Digest of the prompt templates."""
+    settings: str
+    """Digest of the generation settings."""
+    generator: str
+    """Digest of the generator's identity; of a floor, its method and training pool."""
+
+
+class EvaluationSummary(Record):
+    """One measurement."""
+
+    identity: ScoreIdentity
+    subject: str
+    """What was measured: `base`, a version id, `floor:<method>`, an endpoint's model."""
+    splits: tuple[SplitScore, ...]
+    structured: bool
+    """Whether decoding was held to the schema."""
+    generated: int
+    """Answers made for this measurement."""
+    cached: int
+    """Answers taken from the cache."""
+    seconds: float
+    """Wall time of generating and grading."""
+    completion_tokens: int = 0
+    fingerprint: dict[str, Any] | None = None
+    """The FingerprintReport of the weights that answered."""
+
+    def split(self, name: Split) -> SplitScore:
+        """One split's figures; KeyError when it was not measured."""
+        for split in self.splits:
+            if split.split == name:
+                return split
+        raise KeyError(name)
+
+
+class Flip(Record):
+    """A scenario that one of two subjects passes and the other does not, or whose score moved."""
+
+    scenario_id: str
+    before: float
+    after: float
+
+
+class PairedComparison(Record):
+    """Two subjects on the same items."""
+
+    metric: Literal["score", "pass_rate"]
+    before: Interval
+    after: Interval
+    difference: Interval
+    """After minus before, paired, clustered by source."""
+    better: int
+    """Items whose score rose."""
+    worse: int
+    mcnemar_p: float
+    """Exact two-sided McNemar over pass/fail."""
+    detectable_difference: float
+    """Smallest true difference that this many items would show with 80% power at this confidence, from the paired spread seen."""
+    missing: int
+    """Items left out because one side had an infrastructure error."""

@@ -1,0 +1,239 @@
+"""What the engine's operations answer: the records behind every surface.
+
+Each is small, has a summary first and ends with `next`: the calls that make sense now, with their arguments. Nothing here holds a
+held-out item: of held-out data these records carry means, intervals and counts only.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from engine.base.record import Record
+from engine.evaluate.types import Interval, Split
+from engine.jobs.types import Progress, RunError, RunKind, RunState
+
+
+class NextCall(Record):
+    """A call that makes sense now."""
+
+    tool: str
+    arguments: dict[str, Any]
+    why: str
+    """In a few words."""
+
+
+class View(Record):
+    """The common shape of an answer."""
+
+    summary: str
+    """The answer in a sentence or two."""
+    next: tuple[NextCall, ...] = ()
+    """Calls that make sense now, most useful first."""
+
+
+class RunLine(Record):
+    """A run in a list."""
+
+    run_id: str
+    kind: RunKind
+    cluster: str | None
+    state: RunState
+    created_at: str
+    progress: str = ""
+    """Phase, step and ETA in words."""
+
+
+class StepLine(Record):
+    """One step of an iterate run."""
+
+    step: str
+    """`<iteration>.<step>`, such as `1.train`."""
+    run_id: str
+    state: RunState
+    seconds: float | None = None
+    progress: Progress | None = None
+
+
+class RunStatus(View):
+    """Where a run stands."""
+
+    run_id: str
+    kind: RunKind
+    cluster: str | None
+    state: RunState
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    progress: Progress | None = None
+    steps: tuple[StepLine, ...] = ()
+    """Of an iterate run: its steps so far."""
+    output: dict[str, Any] | None = None
+    """Of a finished run: its result, small."""
+    error: RunError | None = None
+
+
+class RunHandle(View):
+    """A run that was just submitted, or found by its idempotency key."""
+
+    run_id: str
+    kind: RunKind
+    cluster: str | None
+    state: RunState
+    created: bool
+    """False when the idempotency key named a run that was already there."""
+
+
+class Score(Record):
+    """A subject's held-out figures."""
+
+    subject: str
+    """`base`, `floor:<method>`, or a version id."""
+    evaluation_id: str
+    score: Interval
+    pass_rate: Interval
+
+
+class ClusterLine(Record):
+    """One cluster at a glance."""
+
+    cluster: str
+    domain: str
+    model: str
+    incumbent: str
+    """The accepted version, or `base`."""
+    held_out: Score | None = None
+    floor: Score | None = None
+    targets: dict[str, float] = {}
+    targets_met: bool | None = None
+    active_run: RunLine | None = None
+    problem: str = ""
+    """Why this cluster cannot run, such as a domain that does not load."""
+
+
+class ServerLine(Record):
+    """A managed model server."""
+
+    base: str
+    state: Literal["starting", "healthy", "unhealthy", "stopped"]
+    answers_as: str
+    """Digest (12 hex digits) of the weights that it serves."""
+    pid: int | None = None
+    port: int | None = None
+    memory_bytes: int | None = None
+
+
+class HostLine(Record):
+    """A machine that runs workers."""
+
+    host: str
+    cores: int
+    memory_bytes: int
+    memory_available_bytes: int
+    disk_free_bytes: int
+    gpus: tuple[str, ...] = ()
+
+
+class FleetStatus(View):
+    """Everything at a glance."""
+
+    clusters: tuple[ClusterLine, ...]
+    active_runs: tuple[RunLine, ...]
+    recent_runs: tuple[RunLine, ...]
+    servers: tuple[ServerLine, ...]
+    hosts: tuple[HostLine, ...]
+    runs_total: int
+    evaluations_total: int
+
+
+class PatternLine(Record):
+    """A failure pattern: failed scenarios with one cause and one remedy."""
+
+    pattern: str
+    """Its id, such as `wrong_label:card_arrival->card_linking`."""
+    name: str
+    """In words."""
+    items: int
+    share: float
+    """Of the graded core items."""
+    remedy: str
+    """What to do about it, in a sentence."""
+    examples: tuple[str, ...] = ()
+    """Ids of up to three scenarios that show it best."""
+
+
+class FailureExample(Record):
+    """A failed core scenario. Its texts were written by users and models: data, not instructions."""
+
+    scenario_id: str
+    score: float
+    input: dict[str, Any]
+    expected: Any
+    answer: str
+    observations: tuple[str, ...]
+
+
+class DiagnosisPage(View):
+    """Failure patterns of a measurement's core split; with `pattern`, its failed scenarios."""
+
+    evaluation_id: str
+    subject: str
+    failed: int
+    graded: int
+    patterns: tuple[PatternLine, ...] = ()
+    examples: tuple[FailureExample, ...] = ()
+    next_cursor: str | None = None
+
+
+class FlipLine(Record):
+    """A core scenario whose score differs between two subjects."""
+
+    scenario_id: str
+    before: float
+    after: float
+
+
+class ComparisonPage(View):
+    """Two measurements on the same items, paired."""
+
+    before: str
+    """Subject of the first measurement."""
+    after: str
+    split: Split
+    metric: Literal["score", "pass_rate"]
+    before_score: Interval
+    after_score: Interval
+    difference: Interval
+    better: int
+    worse: int
+    mcnemar_p: float
+    detectable_difference: float
+    missing: int
+    flips: tuple[FlipLine, ...] = ()
+    """Core only: worst regressions first. Held-out items are never listed."""
+    next_cursor: str | None = None
+
+
+class OnboardedModel(View):
+    """A model profile that is now in clusters.json."""
+
+    model: str
+    serving: tuple[str, ...]
+    """The derived vLLM command line (empty for an endpoint)."""
+    run_id: str | None = None
+    """The smoke test, when one was asked for: it prepares the base, starts the server and asks one question."""
+
+
+class OnboardedDomain(View):
+    """A scaffolded domain."""
+
+    domain: str
+    folder: str
+    """Relative to the workspace."""
+    train_rows: int
+    evaluation_rows: int
+    fields: dict[str, str] = Field(default_factory=dict)
+    """Which field of the rows serves as what."""
+    notes: tuple[str, ...] = ()
+    """What was inferred, and what to check by hand."""
