@@ -1,0 +1,22 @@
+"""The operations of Modelsmith, each defined once. MCP, REST, the command line and the docs are derived from this table, in this order."""
+
+from __future__ import annotations
+
+from tools.fleet import FLEET_STATUS
+from tools.learn import ITERATE
+from tools.measure import COMPARE, DIAGNOSE, EVALUATE
+from tools.onboard import ONBOARD_DOMAIN, ONBOARD_MODEL
+from tools.runs import CANCEL, RUN_STATUS
+from tools.tool import Tool
+
+TOOLS: tuple[Tool, ...] = (
+    FLEET_STATUS,
+    ITERATE,
+    EVALUATE,
+    DIAGNOSE,
+    COMPARE,
+    RUN_STATUS,
+    CANCEL,
+    ONBOARD_MODEL,
+    ONBOARD_DOMAIN,
+)

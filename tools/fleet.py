@@ -1,0 +1,36 @@
+"""The fleet at a glance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.base.record import Record
+from engine.views import FleetStatus
+from tools.tool import Tool
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+
+class FleetStatusArguments(Record):
+    """No arguments."""
+
+
+def fleet_status(engine: Engine, arguments: FleetStatusArguments) -> FleetStatus:
+    """Every cluster with its scores and targets, what runs now, model servers and machines."""
+    return engine.fleet_status()
+
+
+FLEET_STATUS = Tool(
+    name="fleet_status",
+    title="Fleet status",
+    description=(
+        "Everything at a glance: each cluster with its accepted version, held-out score, floor and targets; active and recent runs with their "
+        "ids; model servers; machines. Cheap. The place to start, and to find lost run ids. Details of one run: run_status."
+    ),
+    effect="read",
+    arguments=FleetStatusArguments,
+    result=FleetStatus,
+    run=fleet_status,
+    idempotent=True,
+)

@@ -1,0 +1,48 @@
+"""The loop: measure, diagnose, train, measure again, accept or roll back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from engine.base.clock import utc_now
+from engine.base.record import Record
+from engine.views import RunHandle
+from tools.fields import ClusterName, IdempotencyKey
+from tools.runs import handle
+from tools.tool import Tool
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+
+class IterateArguments(Record):
+    """Which cluster, and how many rounds at most."""
+
+    cluster: ClusterName
+    max_iterations: Annotated[int | None, Field(ge=1, le=100, description="Training rounds at most; absent takes the cluster's budget.")] = None
+    idempotency_key: IdempotencyKey = None
+
+
+def iterate(engine: Engine, arguments: IterateArguments) -> RunHandle:
+    """Submits an iterate run and answers its id at once."""
+    asked_at = utc_now()
+    return handle(engine.iterate(arguments.cluster, arguments.max_iterations, key=arguments.idempotency_key), asked_at)
+
+
+ITERATE = Tool(
+    name="iterate",
+    title="Specialise a cluster",
+    description=(
+        "Starts the whole loop for a cluster: measure, diagnose, train, measure again, accept or roll back, until targets, budget or stall. "
+        "Answers at once with a run id; the run takes minutes to hours and survives restarts. Progress and outcome: run_status. One active run a "
+        "cluster. Measuring without training: evaluate."
+    ),
+    effect="spend",
+    arguments=IterateArguments,
+    result=RunHandle,
+    run=iterate,
+    idempotent=False,
+    positional=("cluster",),
+)

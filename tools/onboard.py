@@ -1,0 +1,84 @@
+"""Bringing in a new model or a new domain: configuration, never code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from engine.base.ids import IDENTIFIER_PATTERN
+from engine.base.record import Record
+from engine.views import OnboardedDomain, OnboardedModel
+from tools.fields import IdempotencyKey
+from tools.tool import Tool
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+
+class OnboardModelArguments(Record):
+    """A model profile and its name."""
+
+    name: Annotated[str, Field(pattern=IDENTIFIER_PATTERN, description="Key of the new entry in `models`.", examples=["qwen3-8b"])]
+    profile: Annotated[
+        dict[str, Any],
+        Field(
+            description="One entry of `models` in clusters.json, by docs/schema/clusters.schema.json.",
+            examples=[{"kind": "endpoint", "title": "Local llama.cpp", "base_url": "http://127.0.0.1:8080/v1", "model": "qwen3-8b"}],
+        ),
+    ]
+    smoke_test: Annotated[bool, Field(description="Also prepare the base, start its server and ask one question, as a run.")] = True
+    idempotency_key: IdempotencyKey = None
+
+
+def onboard_model(engine: Engine, arguments: OnboardModelArguments) -> OnboardedModel:
+    """Validates a profile, adds it to clusters.json, and may start a smoke test."""
+    return engine.onboard_model(arguments.name, arguments.profile, arguments.smoke_test, key=arguments.idempotency_key)
+
+
+class OnboardDomainArguments(Record):
+    """Labelled rows and the name of the domain that they become."""
+
+    name: Annotated[str, Field(pattern=IDENTIFIER_PATTERN, description="Folder of the new domain below domains/.", examples=["tickets"])]
+    rows_path: Annotated[
+        str,
+        Field(min_length=1, max_length=1000, description="JSON-lines file inside the workspace, one labelled row a line.", examples=["data/tickets.jsonl"]),
+    ]
+
+
+def onboard_domain(engine: Engine, arguments: OnboardDomainArguments) -> OnboardedDomain:
+    """Scaffolds a domain from labelled rows."""
+    return engine.onboard_domain(arguments.name, arguments.rows_path)
+
+
+ONBOARD_MODEL = Tool(
+    name="onboard_model",
+    title="Add a model",
+    description=(
+        "Validates a model profile, adds it to clusters.json, and answers the vLLM command line derived from it. Unless smoke_test is false it also "
+        "starts a run that prepares the base, starts the server and asks one question; its id is run_id. A name that is taken with another "
+        "profile is refused."
+    ),
+    effect="spend",
+    arguments=OnboardModelArguments,
+    result=OnboardedModel,
+    run=onboard_model,
+    idempotent=False,
+    positional=("name",),
+)
+
+ONBOARD_DOMAIN = Tool(
+    name="onboard_domain",
+    title="Add a domain",
+    description=(
+        "Scaffolds domains/<name>/ from a file of labelled rows in the workspace: finds the input and label fields, splits the rows, infers the "
+        "output schema and the checks, and picks the floor. Answers what was inferred and what to check by hand. An existing domain is never overwritten. "
+        "A cluster that uses it is an entry in clusters.json."
+    ),
+    effect="write",
+    arguments=OnboardDomainArguments,
+    result=OnboardedDomain,
+    run=onboard_domain,
+    idempotent=False,
+    positional=("name",),
+)

@@ -1,0 +1,96 @@
+"""Runs: following one, ending one, and how a tool answers when it has started one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from engine.base.record import Record
+from engine.jobs.types import FINAL_STATES, Run
+from engine.views import NextCall, RunHandle, RunStatus
+from tools.fields import RunId
+from tools.tool import Tool
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+MAX_WAIT_SECONDS = 50
+"""Clients commonly give a call 60 seconds."""
+
+
+def handle(run: Run, asked_at: str) -> RunHandle:
+    """What a tool answers that started a run, or found it by its key: a run older than the question was there already."""
+    created = run.created_at >= asked_at
+    about = f"{run.kind} of {run.cluster}" if run.cluster else run.kind
+    summary = f"Started {about} as {run.id}; it goes on in the background." if created else f"{about} is already there as {run.id}: {run.state}."
+    return RunHandle(
+        summary=summary,
+        next=(NextCall(tool="run_status", arguments={"run_id": run.id, "wait_seconds": MAX_WAIT_SECONDS}, why="wait for it"),),
+        run_id=run.id,
+        kind=run.kind,
+        cluster=run.cluster,
+        state=run.state,
+        created=created,
+    )
+
+
+class RunStatusArguments(Record):
+    """Which run, and how long to wait for its end."""
+
+    run_id: RunId
+    wait_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Wait up to this long for the run to end; 0 answers at once.")] = 0
+
+
+def run_status(engine: Engine, arguments: RunStatusArguments) -> RunStatus:
+    """Where a run stands. The engine wakes at each sign of progress; the answer is due when the run has ended or the time is over."""
+    deadline = time.monotonic() + arguments.wait_seconds
+    status = engine.run_status(arguments.run_id, 0.0)
+    while status.state not in FINAL_STATES and (left := deadline - time.monotonic()) > 0:
+        status = engine.run_status(arguments.run_id, left)
+    return status
+
+
+class CancelArguments(Record):
+    """Which run."""
+
+    run_id: RunId
+
+
+def cancel(engine: Engine, arguments: CancelArguments) -> RunStatus:
+    """Asks a run to end; its processes are gone within seconds."""
+    return engine.cancel(arguments.run_id)
+
+
+RUN_STATUS = Tool(
+    name="run_status",
+    title="Run status",
+    description=(
+        "Where a run stands: state, phase, step, loss, score and ETA; for an iterate run its steps; when it has ended, its output with scores and "
+        "what to try next, or its error. With wait_seconds it answers when the run ends or the time is over, and sends progress meanwhile. "
+        "A run goes on whether or not anybody waits."
+    ),
+    effect="read",
+    arguments=RunStatusArguments,
+    result=RunStatus,
+    run=run_status,
+    idempotent=True,
+    positional=("run_id",),
+)
+
+CANCEL = Tool(
+    name="cancel",
+    title="Cancel a run",
+    description=(
+        "Ends a queued or running run within seconds, with everything that it started. Versions accepted and measurements finished before stay; work "
+        "since the last finished step is lost. Cancelling a run that has ended changes nothing and answers its status."
+    ),
+    effect="write",
+    arguments=CancelArguments,
+    result=RunStatus,
+    run=cancel,
+    idempotent=True,
+    destructive=True,
+    positional=("run_id",),
+)
