@@ -1,0 +1,553 @@
+"""The engine as its surfaces see it: one object that owns the store and answers every operation.
+
+Composes the stages: which tables there are, what happens when a run of each kind ends, and who drives an iterate run. Each operation checks
+its arguments against what is configured now, then reads rows or submits a run; deciding stays in the stages. The daemon holds one Engine
+and calls `tick` ten times a second; everything else is safe to call from many threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from engine.base.clock import Clock, seconds_between, utc_now
+from engine.base.files import inside
+from engine.base.paths import Workspace
+from engine.config import ClustersFile, EndpointProfile, ModelProfile
+from engine.diagnose.patterns import diagnose
+from engine.diagnose.types import Diagnosis, FailurePattern
+from engine.errors import ArgumentInvalid, BadInput, NotFound
+from engine.evaluate import records as measurements
+from engine.evaluate.compile import domain_digest, load_compiled
+from engine.evaluate.scaffold import scaffold_domain
+from engine.evaluate.statistics import check_comparable, compare
+from engine.evaluate.types import EvaluationSummary, ItemResult, Split
+from engine.fleet.probe import HostProbe, device, probe_local
+from engine.generate.jobs import PrepareJob
+from engine.generate.prepared import find_prepared
+from engine.generate.servers import ModelServers
+from engine.generate.vllm_command import vllm_command
+from engine.iterate import records as loop
+from engine.iterate.driver import IterateDriver
+from engine.iterate.measure import BASE, evaluate_job
+from engine.iterate.types import IterateJob
+from engine.jobs import records as runs
+from engine.jobs.supervisor import Supervisor
+from engine.jobs.types import Run
+from engine.loading import load_clusters, load_domain, parse_profile, save_model
+from engine.store.artifacts import Artifacts
+from engine.store.store import Store
+from engine.train import records as versions
+from engine.views import (
+    ClusterLine,
+    ComparisonPage,
+    DiagnosisPage,
+    FailureExample,
+    FleetStatus,
+    FlipLine,
+    HostLine,
+    NextCall,
+    OnboardedDomain,
+    OnboardedModel,
+    PatternLine,
+    RunLine,
+    RunStatus,
+    Score,
+    ServerLine,
+    StepLine,
+)
+
+PROBE_SECONDS = 5.0
+"""How long a look at the machine stays good."""
+
+
+class Engine:
+    """Every operation of Modelsmith over one workspace. Made by `open`; exactly one process holds it."""
+
+    def __init__(self, workspace: Workspace, store: Store, clock: Clock) -> None:
+        self.workspace = workspace
+        self.store = store
+        self.clock = clock
+        self.artifacts = Artifacts(workspace.artifacts)
+        self.servers = ModelServers(workspace)
+        self.supervisor = Supervisor(
+            store,
+            self.artifacts,
+            workspace,
+            clock=clock,
+            on_result={"evaluate": measurements.ingest_evaluation, "floor": measurements.ingest_floor, "train": versions.ingest_training},
+        )
+        self.supervisor.drive("iterate", IterateDriver(store, self.artifacts, workspace, self.supervisor, self.servers, clock))
+        self._probe: tuple[float, HostProbe] | None = None
+
+    @classmethod
+    def open(cls, workspace: Workspace, clock: Clock = utc_now) -> Engine:
+        """Opens the workspace's store. Raises Conflict when another process owns it, StoreDamaged when it cannot be trusted."""
+        tables = (runs.TABLES, measurements.TABLES, versions.TABLES, loop.TABLES)
+        return cls(workspace, Store.open(workspace, tables, clock=clock), clock)
+
+    def close(self) -> None:
+        """Lets go of the store. Workers and model servers go on."""
+        self.store.close()
+
+    def tick(self) -> None:
+        """Moves every run on."""
+        self.supervisor.tick()
+
+    def clusters(self) -> ClustersFile:
+        """clusters.json as it is now."""
+        return load_clusters(self.workspace)
+
+    # ---- runs ------------------------------------------------------------------------------------------------------------------------
+
+    def iterate(self, cluster: str, max_iterations: int | None = None, key: str | None = None) -> Run:
+        """Submits an iterate run. Raises RunActive when the cluster has one, ArgumentInvalid when its model cannot be trained."""
+        file = self.clusters()
+        entry = known(file.clusters, cluster, "cluster")
+        profile = file.models[entry.model]
+        if isinstance(profile, EndpointProfile):
+            raise ArgumentInvalid(
+                f"cluster {cluster} answers through the endpoint {entry.model}, which cannot be trained",
+                next_step="Measure it with evaluate, or give the cluster a managed model profile.",
+            )
+        budget = file.budgets[entry.budget]
+        load_domain(self.workspace, entry.domain)
+        job = IterateJob(
+            domain=entry.domain,
+            domain_digest=domain_digest(self.workspace, entry.domain),
+            model=entry.model,
+            profile=profile.model_dump(mode="json"),
+            targets={str(metric): value for metric, value in entry.targets.items()},
+            budget=budget if max_iterations is None else budget.model_copy(update={"max_iterations": max_iterations}),
+            seed=file.defaults.seed,
+            device=device(self.probe()),
+            incumbent=loop.cluster_state(self.store, cluster).incumbent,
+        )
+        return self.supervisor.submit(
+            "iterate",
+            cluster=cluster,
+            job=job.model_dump(mode="json"),
+            arguments={"cluster": cluster, "max_iterations": max_iterations},
+            key=key,
+            seed=file.defaults.seed,
+        )
+
+    def evaluate(
+        self,
+        cluster: str,
+        subject: str = "incumbent",
+        splits: Sequence[Split] = ("core", "held_out"),
+        structured: bool | None = None,
+        key: str | None = None,
+    ) -> Run:
+        """Submits a measurement of `incumbent`, `base` or a version id."""
+        file = self.clusters()
+        entry = known(file.clusters, cluster, "cluster")
+        profile = file.models[entry.model]
+        domain = load_domain(self.workspace, entry.domain)
+        named = loop.cluster_state(self.store, cluster).incumbent if subject == "incumbent" else subject
+        base = find_prepared(self.workspace, entry.model, profile) if isinstance(profile, ModelProfile) else None
+        job = evaluate_job(
+            self.store,
+            self.artifacts,
+            subject=named,
+            model=entry.model,
+            profile=profile,
+            base=base,
+            domain=entry.domain,
+            domain_digest=domain_digest(self.workspace, entry.domain),
+            output=domain.contract.output,
+            device=device(self.probe()),
+            splits=tuple(splits),
+            structured=structured,
+        )
+        return self.supervisor.submit(
+            "evaluate",
+            cluster=cluster,
+            job=job.model_dump(mode="json"),
+            arguments={"cluster": cluster, "subject": subject, "splits": list(splits), "structured": structured},
+            key=key,
+            seed=file.defaults.seed,
+        )
+
+    def run_status(self, run_id: str, wait_seconds: float = 0.0) -> RunStatus:
+        """Where a run stands; waits up to `wait_seconds` for its next sign of progress or its end."""
+        run = self.supervisor.wait(run_id, wait_seconds) if wait_seconds > 0 else self.supervisor.get(run_id)
+        steps = self.supervisor.list(parent=run.id) if run.kind == "iterate" else []
+        return run_status(run, steps)
+
+    def cancel(self, run_id: str) -> RunStatus:
+        """Ends a run; a run that has ended stays as it is."""
+        run = self.supervisor.cancel(run_id)
+        return run_status(run, self.supervisor.list(parent=run.id) if run.kind == "iterate" else [])
+
+    # ---- reading ---------------------------------------------------------------------------------------------------------------------
+
+    def fleet_status(self) -> FleetStatus:
+        """Everything at a glance."""
+        file = self.clusters()
+        active = [run_line(run) for run in self.supervisor.list(states=("queued", "running", "interrupted"), top_level=True, limit=20)]
+        recent = [run_line(run) for run in self.supervisor.list(states=("succeeded", "failed", "cancelled"), top_level=True, limit=5)]
+        lines = tuple(self._cluster_line(name, file, active) for name in file.clusters)
+        met = sum(line.targets_met is True for line in lines)
+        first = next((line for line in lines if not line.active_run and not line.problem), None)
+        following = [NextCall(tool="run_status", arguments={"run_id": active[0].run_id}, why="follow the active run")] if active else []
+        if first is not None:
+            following.append(NextCall(tool="iterate", arguments={"cluster": first.cluster}, why="specialise this cluster"))
+        return FleetStatus(
+            summary=f"{len(lines)} clusters, {met} at their targets; {len(active)} active runs.",
+            next=tuple(following),
+            clusters=lines,
+            active_runs=tuple(active),
+            recent_runs=tuple(recent),
+            servers=tuple(ServerLine.model_validate(server.model_dump()) for server in self.servers.status()),
+            hosts=(host_line("local", self.probe()),),
+            runs_total=runs.count(self.store),
+            evaluations_total=measurements.count(self.store),
+        )
+
+    def diagnose(
+        self, cluster: str, evaluation_id: str | None = None, pattern: str | None = None, cursor: str | None = None, limit: int = 10
+    ) -> DiagnosisPage:
+        """Failure patterns of a measurement's core split, or the failed scenarios of one pattern."""
+        known(self.clusters().clusters, cluster, "cluster")
+        if evaluation_id is None:
+            subject = loop.cluster_state(self.store, cluster).incumbent
+            evaluation_id = measurements.latest(self.store, cluster, subject)
+            if evaluation_id is None:
+                raise NotFound(
+                    f"{subject} of cluster {cluster} has not been measured yet",
+                    next_step=f"Call evaluate(cluster={cluster!r}) first.",
+                    cluster=cluster,
+                )
+        elif measurements.cluster_of(self.store, evaluation_id) != cluster:
+            raise ArgumentInvalid(f"{evaluation_id} is not a measurement of cluster {cluster}", next_step="Name the cluster that it measured.")
+        summary = measurements.summary(self.store, evaluation_id)
+        results = self._results(evaluation_id, "core")
+        found = diagnose(results)
+        if pattern is None:
+            return patterns_page(evaluation_id, cluster, summary, found, offset(cursor), limit)
+        chosen = next((each for each in found.patterns if each.pattern == pattern), None)
+        if chosen is None:
+            raise NotFound(
+                f"{evaluation_id} has no pattern {pattern[:120]!r}",
+                next_step="Use one of: " + ", ".join(each.pattern for each in found.patterns[:10]) + ".",
+                patterns=[each.pattern for each in found.patterns[:10]],
+            )
+        return self._examples_page(evaluation_id, summary, found, chosen, results, offset(cursor), limit)
+
+    def compare(
+        self,
+        before_evaluation: str,
+        after_evaluation: str,
+        split: Literal["core", "held_out"] = "held_out",
+        metric: Literal["score", "pass_rate"] = "score",
+        limit: int = 10,
+        cursor: str | None = None,
+    ) -> ComparisonPage:
+        """Two measurements of one suite, paired. Held-out answers totals only."""
+        before, after = (measurements.summary(self.store, each) for each in (before_evaluation, after_evaluation))
+        check_comparable(before.identity, after.identity)
+        rows_before, rows_after = self._results(before_evaluation, split), self._results(after_evaluation, split)
+        paired = compare(rows_before, rows_after, split=split, metric=metric, confidence=0.95, seed=self.clusters().defaults.seed)
+        flips = flip_lines(rows_before, rows_after) if split == "core" else []
+        start = offset(cursor)
+        low, high = paired.difference.low, paired.difference.high
+        verdict = "better" if low > 0 else "worse" if high < 0 else "not shown to differ"
+        return ComparisonPage(
+            summary=(
+                f"{after.subject} is {verdict} than {before.subject} on {split}: {paired.before.mean:.3f} -> {paired.after.mean:.3f}, "
+                f"difference {paired.difference.mean:+.3f} [{low:+.3f}, {high:+.3f}], n={paired.difference.n}."
+            ).replace("not shown to differ than", "not shown to differ from"),
+            next=(NextCall(tool="diagnose", arguments=self._diagnose_arguments(after_evaluation), why="why the second one still fails"),),
+            before=before.subject,
+            after=after.subject,
+            split=split,
+            metric=metric,
+            before_score=paired.before,
+            after_score=paired.after,
+            difference=paired.difference,
+            better=paired.better,
+            worse=paired.worse,
+            mcnemar_p=paired.mcnemar_p,
+            detectable_difference=paired.detectable_difference,
+            missing=paired.missing,
+            flips=tuple(flips[start : start + limit]),
+            next_cursor=str(start + limit) if len(flips) > start + limit else None,
+        )
+
+    # ---- onboarding ------------------------------------------------------------------------------------------------------------------
+
+    def onboard_model(self, name: str, profile: dict[str, Any], smoke_test: bool = True, key: str | None = None) -> OnboardedModel:
+        """Validates a profile, adds it to clusters.json, and may start a smoke test."""
+        parsed = parse_profile(name, profile)
+        save_model(self.workspace, name, parsed)
+        command: tuple[str, ...] = ()
+        if isinstance(parsed, ModelProfile):
+            command = vllm_command(parsed, model_dir=self.workspace.models / name, served_name=name, port=0, device=device(self.probe())).argv
+        run = None
+        if smoke_test:
+            job = PrepareJob(model=name, profile=parsed, smoke_question=True, device=device(self.probe()))
+            arguments = {"name": name, "profile": profile}
+            run = self.supervisor.submit(
+                "prepare", cluster=None, job=job.model_dump(mode="json"), arguments=arguments, key=key, seed=self.clusters().defaults.seed
+            )
+        following = [] if run is None else [NextCall(tool="run_status", arguments={"run_id": run.id, "wait_seconds": 50}, why="the smoke test")]
+        return OnboardedModel(
+            summary=f"Model {name} ({parsed.title}) is in clusters.json." + ("" if run is None else f" Its smoke test is {run.id}."),
+            next=tuple(following),
+            model=name,
+            serving=command,
+            run_id=None if run is None else run.id,
+        )
+
+    def onboard_domain(self, name: str, rows_path: str) -> OnboardedDomain:
+        """Scaffolds a domain, and a cluster of the same name, from labelled rows inside the workspace."""
+        made = scaffold_domain(self.workspace, name, inside(self.workspace.root, rows_path))
+        return OnboardedDomain(
+            summary=f"domains/{name}/ holds {made.train_rows} training and {made.evaluation_rows} evaluation rows; cluster {made.cluster} uses it.",
+            next=(NextCall(tool="iterate", arguments={"cluster": made.cluster}, why="specialise it, once domain.yaml reads as you mean it"),),
+            domain=name,
+            folder=f"domains/{name}",
+            train_rows=made.train_rows,
+            evaluation_rows=made.evaluation_rows,
+            fields=made.fields,
+            notes=made.notes,
+        )
+
+    # ---- parts -----------------------------------------------------------------------------------------------------------------------
+
+    def probe(self) -> HostProbe:
+        """This machine, looked at every few seconds."""
+        now = time.monotonic()
+        if self._probe is None or now - self._probe[0] > PROBE_SECONDS:
+            self._probe = (now, probe_local())
+        return self._probe[1]
+
+    def _results(self, evaluation_id: str, split: Split) -> list[ItemResult]:
+        return measurements.item_results(self.store, self.artifacts, evaluation_id, split)
+
+    def _diagnose_arguments(self, evaluation_id: str) -> dict[str, Any]:
+        return {"cluster": measurements.cluster_of(self.store, evaluation_id), "evaluation_id": evaluation_id}
+
+    def _cluster_line(self, name: str, file: ClustersFile, active: Sequence[RunLine]) -> ClusterLine:
+        entry = file.clusters[name]
+        state = loop.cluster_state(self.store, name)
+        held_out = self._score(state.incumbent_evaluation or measurements.latest(self.store, name, state.incumbent))
+        try:
+            load_domain(self.workspace, entry.domain)
+            problem = ""
+        except BadInput as error:
+            problem = error.message
+        means = {} if held_out is None else {"score": held_out.score.mean, "pass_rate": held_out.pass_rate.mean}
+        targets = {str(metric): value for metric, value in entry.targets.items()}
+        return ClusterLine(
+            cluster=name,
+            domain=entry.domain,
+            model=entry.model,
+            incumbent=state.incumbent,
+            held_out=held_out,
+            floor=self._score(state.floor_evaluation),
+            targets=targets,
+            targets_met=all(means[metric] >= value for metric, value in targets.items()) if targets and means else None,
+            active_run=next((run for run in active if run.cluster == name), None),
+            problem=problem,
+        )
+
+    def _score(self, evaluation_id: str | None) -> Score | None:
+        if evaluation_id is None:
+            return None
+        summary = measurements.summary(self.store, evaluation_id)
+        held_out = next((split for split in summary.splits if split.split == "held_out"), None)
+        if held_out is None:
+            return None
+        return Score(subject=summary.subject, evaluation_id=evaluation_id, score=held_out.score, pass_rate=held_out.pass_rate)
+
+    def _examples_page(
+        self,
+        evaluation_id: str,
+        summary: EvaluationSummary,
+        found: Diagnosis,
+        pattern: FailurePattern,
+        results: Sequence[ItemResult],
+        start: int,
+        limit: int,
+    ) -> DiagnosisPage:
+        compiled = load_compiled(self.workspace, measurements.domain_digest_of(self.store, evaluation_id))
+        scenarios = {scenario.id: scenario for scenario in compiled.scenarios if scenario.split == "core"}
+        by_id = {result.scenario_id: result for result in results}
+        page = pattern.scenario_ids[start : start + limit]
+        return DiagnosisPage(
+            summary=f"{pattern.name}: {pattern.items} of {found.failed} failures. {pattern.remedy_in_words}",
+            evaluation_id=evaluation_id,
+            subject=summary.subject,
+            failed=found.failed,
+            graded=found.graded,
+            examples=tuple(
+                FailureExample(
+                    scenario_id=each,
+                    score=by_id[each].score,
+                    input=scenarios[each].input,
+                    expected=scenarios[each].expected,
+                    answer=by_id[each].answer,
+                    observations=by_id[each].observations,
+                )
+                for each in page
+            ),
+            next_cursor=str(start + limit) if pattern.items > start + limit else None,
+        )
+
+
+# ---- views of records ------------------------------------------------------------------------------------------------------------------
+
+
+def known(entries: dict[str, Any], name: str, what: str) -> Any:
+    """`entries[name]`, or NotFound listing the names there are."""
+    if name not in entries:
+        names = ", ".join(sorted(entries)) or "none yet"
+        raise NotFound(f"there is no {what} {name[:96]!r} in clusters.json", next_step=f"Use one of: {names}.", known=sorted(entries))
+    return entries[name]
+
+
+def offset(cursor: str | None) -> int:
+    """The position that a page cursor stands for."""
+    if cursor is None:
+        return 0
+    if not cursor.isdecimal() or len(cursor) > 9:
+        raise ArgumentInvalid(f"{cursor[:40]!r} is not a cursor", next_step="Pass the next_cursor of an earlier page, or leave it out.")
+    return int(cursor)
+
+
+def run_line(run: Run) -> RunLine:
+    """A run in a list."""
+    return RunLine(run_id=run.id, kind=run.kind, cluster=run.cluster, state=run.state, created_at=run.created_at, progress=progress_words(run))
+
+
+def progress_words(run: Run) -> str:
+    """Phase, step and ETA in words; empty when nothing is known."""
+    progress = run.progress
+    if progress is None or run.finished_at is not None:
+        return ""
+    words = progress.phase
+    if progress.step is not None and progress.total:
+        words += f" {progress.step}/{progress.total}"
+    if progress.eta_seconds is not None:
+        words += f", about {progress.eta_seconds:.0f} s left"
+    return words
+
+
+def run_status(run: Run, children: Sequence[Run]) -> RunStatus:
+    """A run with its steps. An iterate run shows the progress of the step that is at work."""
+    steps = tuple(
+        StepLine(
+            step=str(child.step),
+            run_id=child.id,
+            state=child.state,
+            seconds=None if child.finished_at is None else round(seconds_between(child.created_at, child.finished_at), 1),
+            progress=child.progress if child.finished_at is None else None,
+        )
+        for child in children
+    )
+    working = next((step for step in reversed(steps) if step.state in ("running", "interrupted")), None)
+    progress = run.progress
+    if working is not None and working.progress is not None and run.finished_at is None:
+        progress = working.progress.model_copy(update={"phase": f"{working.step}: {working.progress.phase}"})
+    return RunStatus(
+        summary=status_sentence(run, working),
+        next=next_calls(run),
+        run_id=run.id,
+        kind=run.kind,
+        cluster=run.cluster,
+        state=run.state,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        progress=progress,
+        steps=steps,
+        output=run.output,
+        error=run.error,
+    )
+
+
+def status_sentence(run: Run, working: StepLine | None) -> str:
+    """A run's state in a sentence."""
+    what = f"{run.id} ({run.kind}{f' on {run.cluster}' if run.cluster else ''})"
+    if run.error is not None:
+        return f"{what} {run.state}: {run.error.message}"
+    if run.state == "succeeded" and run.kind == "iterate" and run.output is not None:
+        final = run.output["final"]
+        accepted = ", ".join(run.output["accepted"]) or "no challenger"
+        return f"{what} is done: {accepted} accepted; {final['subject']} answers, held-out score {final['score']['mean']:.3f}."
+    if working is not None:
+        return f"{what} is {run.state}, at step {working.step}."
+    return f"{what} is {run.state}."
+
+
+def next_calls(run: Run) -> tuple[NextCall, ...]:
+    """What makes sense after looking at a run."""
+    if run.finished_at is None:
+        return (NextCall(tool="run_status", arguments={"run_id": run.id, "wait_seconds": 50}, why="wait for it"),)
+    if run.state == "succeeded" and run.kind in ("iterate", "evaluate") and run.cluster:
+        return (NextCall(tool="diagnose", arguments={"cluster": run.cluster}, why="what still fails"),)
+    if run.state in ("failed", "cancelled") and run.kind == "iterate" and run.cluster:
+        return (NextCall(tool="iterate", arguments={"cluster": run.cluster}, why="again; finished measurements come from the cache"),)
+    return ()
+
+
+def host_line(name: str, probe: HostProbe) -> HostLine:
+    """A machine in a list."""
+    return HostLine(
+        host=name,
+        cores=probe.cores,
+        memory_bytes=probe.memory_bytes,
+        memory_available_bytes=probe.memory_available_bytes,
+        disk_free_bytes=probe.disk_free_bytes,
+        gpus=tuple(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in probe.gpus),
+    )
+
+
+def patterns_page(evaluation_id: str, cluster: str, summary: EvaluationSummary, found: Diagnosis, start: int, limit: int) -> DiagnosisPage:
+    """A page of failure patterns."""
+    page = found.patterns[start : start + limit]
+    largest = f" The largest pattern: {found.patterns[0].name} ({found.patterns[0].items})." if found.patterns else ""
+    following = [
+        NextCall(
+            tool="diagnose",
+            arguments={"cluster": cluster, "evaluation_id": evaluation_id, "pattern": pattern.pattern},
+            why=f"the {pattern.items} scenarios of this pattern",
+        )
+        for pattern in page[:1]
+    ]
+    following.append(NextCall(tool="iterate", arguments={"cluster": cluster}, why="train on these patterns"))
+    return DiagnosisPage(
+        summary=f"{summary.subject} fails {found.failed} of {found.graded} core scenarios, in {len(found.patterns)} patterns.{largest}",
+        next=tuple(following),
+        evaluation_id=evaluation_id,
+        subject=summary.subject,
+        failed=found.failed,
+        graded=found.graded,
+        patterns=tuple(
+            PatternLine(
+                pattern=pattern.pattern,
+                name=pattern.name,
+                items=pattern.items,
+                share=pattern.share,
+                remedy=pattern.remedy_in_words,
+                examples=pattern.scenario_ids[:3],
+            )
+            for pattern in page
+        ),
+        next_cursor=str(start + limit) if len(found.patterns) > start + limit else None,
+    )
+
+
+def flip_lines(before: Sequence[ItemResult], after: Sequence[ItemResult]) -> list[FlipLine]:
+    """Scenarios whose score differs, worst regressions first."""
+    graded = {result.scenario_id: result.score for result in before if result.outcome == "graded"}
+    flips = [
+        FlipLine(scenario_id=result.scenario_id, before=graded[result.scenario_id], after=result.score)
+        for result in after
+        if result.outcome == "graded" and result.scenario_id in graded and graded[result.scenario_id] != result.score
+    ]
+    return sorted(flips, key=lambda flip: (flip.after - flip.before, flip.scenario_id))

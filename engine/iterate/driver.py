@@ -1,0 +1,375 @@
+"""Advances an iterate run: evaluate, diagnose, train, evaluate again, decide, and round again.
+
+An iterate run has no process. Everything it has done stands in the store: its child runs (one a step, found by the step's name) and its
+ledger (one row a round). `advance` reads both, submits the first step that is missing, and returns; the supervisor calls it again when a
+child has ended. So a daemon that dies at any instant goes on where it was: a step that was recorded is not done again, and one that was not
+is submitted under the same key, which the store answers with the run that is already there.
+
+    0.prepare            the base model as safetensors, once a machine (only for a managed model)
+    0.compile            the domain: suite, splits, training pool
+    0.floor              baselines without a language model
+    0.measure_base       the base on core and held-out
+    <k>.measure_incumbent  only when the incumbent is not the base and has no measurement of this suite yet
+    <k>.curate           training rows for the incumbent's failure patterns, through the leakage guard
+    <k>.train            an adapter
+    <k>.measure_challenger
+    then the decision, the ledger row and the new incumbent, in one transaction
+
+Diagnosing, planning and deciding are pure and quick, so they happen here. The model server is started while the domain compiles and the
+floor is fitted, and stays up during training when memory allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+
+from engine.base.clock import Clock, seconds_between
+from engine.base.files import read_json
+from engine.base.paths import Workspace
+from engine.config import ModelProfile, Profile
+from engine.curate.jobs import CurateJob
+from engine.curate.types import TargetPattern
+from engine.diagnose.patterns import diagnose
+from engine.diagnose.types import Diagnosis, FailurePattern
+from engine.errors import NotFound, WorkerLost
+from engine.evaluate import records as measurements
+from engine.evaluate.compile import CompiledDomain, load_compiled
+from engine.evaluate.jobs import CompileJob, EvaluateJob, FloorJob
+from engine.evaluate.types import EvaluationSummary, ItemResult
+from engine.fleet.probe import probe_local
+from engine.generate.jobs import PrepareJob
+from engine.generate.open import served_as
+from engine.generate.prepared import find_prepared
+from engine.generate.servers import ModelServers
+from engine.generate.types import PreparedBase, Weights
+from engine.iterate import records
+from engine.iterate.decide import Outcome, decide, stop_reason
+from engine.iterate.measure import BASE, evaluate_job
+from engine.iterate.summary import final_score, iterate_output
+from engine.iterate.types import IterateJob, Iteration, PatternCount
+from engine.jobs.supervisor import Supervisor
+from engine.jobs.types import Run, RunConfig, RunError, RunKind
+from engine.store.artifacts import Artifacts
+from engine.store.store import Store
+from engine.train import records as versions
+from engine.train.jobs import TrainJob
+from engine.train.plan import plan_training
+from engine.train.types import TrainPlan
+
+PROFILE: TypeAdapter[Profile] = TypeAdapter(Profile)
+
+
+class Waiting(Exception):  # noqa: N818 - control flow inside this file, never an error to anyone
+    """A step was submitted or is still running."""
+
+
+class StepFailed(Exception):  # noqa: N818 - likewise
+    """A child run ended without success; the iterate run ends with its error."""
+
+    def __init__(self, child: Run) -> None:
+        super().__init__(child.id)
+        self.child = child
+
+
+class Measured(NamedTuple):
+    """A subject and its measurement."""
+
+    subject: str
+    evaluation_id: str
+    summary: EvaluationSummary
+
+
+class IterateDriver:
+    """The driver of runs of kind `iterate`."""
+
+    def __init__(self, store: Store, artifacts: Artifacts, workspace: Workspace, supervisor: Supervisor, servers: ModelServers, clock: Clock) -> None:
+        self.store = store
+        self.artifacts = artifacts
+        self.workspace = workspace
+        self.supervisor = supervisor
+        self.servers = servers
+        self.clock = clock
+
+    def advance(self, run: Run) -> None:
+        """Does what can be done now: submits the next step, records a round, or finishes the run."""
+        campaign = Campaign(self, run)
+        try:
+            campaign.proceed()
+        except Waiting:
+            return
+        except StepFailed as failure:
+            child = failure.child
+            error = child.error or RunError(code=WorkerLost.code, message=f"{child.id} ended as {child.state} without saying why")
+            if child.state == "cancelled":
+                error = RunError(code="cancelled", message=f"step {child.step} ({child.id}) was cancelled", next_step="Start the iterate run again.")
+            details = {**error.details, "step": child.step, "run_id": child.id}
+            self.supervisor.finish_driver(run, state="failed", error=error.model_copy(update={"details": details}))
+
+    def cancel(self, run: Run) -> None:
+        """Cancels what is running beneath `run`."""
+        for child in self.supervisor.list(parent=run.id):
+            if child.state in ("queued", "running", "interrupted"):
+                self.supervisor.cancel(child.id)
+
+
+class Campaign:
+    """One iterate run as it stands: its job, its children and its ledger."""
+
+    def __init__(self, driver: IterateDriver, run: Run) -> None:
+        self.driver = driver
+        self.run = run
+        config = RunConfig.model_validate(read_json(driver.workspace.run(run.id).config))
+        self.job = IterateJob.model_validate(config.job)
+        self.profile = PROFILE.validate_python(self.job.profile)
+        self.children = {child.step: child for child in driver.supervisor.list(parent=run.id)}
+        self.ledger = records.iterations(driver.store, run.id)
+
+    # -- steps ---------------------------------------------------------------------------------------------------------------------
+
+    def start(self, step: str, kind: RunKind, make_job: Callable[[], dict[str, Any]]) -> Run | None:
+        """The finished child of `step`, or None while it runs; submits it when it is not there yet."""
+        child = self.children.get(step)
+        if child is None:
+            child = self.driver.supervisor.submit(
+                kind, cluster=self.run.cluster, job=make_job(), arguments={}, key=f"{self.run.id}/{step}", parent=self.run.id, step=step, seed=self.job.seed
+            )
+            self.children[step] = child
+        if child.state in ("failed", "cancelled"):
+            raise StepFailed(child)
+        return child if child.state == "succeeded" else None
+
+    def need(self, step: str, kind: RunKind, make_job: Callable[[], dict[str, Any]]) -> Run:
+        """The finished child of `step`; raises Waiting until then."""
+        child = self.start(step, kind, make_job)
+        if child is None:
+            raise Waiting
+        return child
+
+    def proceed(self) -> None:
+        """Goes on from what is recorded until a step has to be waited for or the run is finished."""
+        base, compiled = self.prepare()
+        floor_run = self.start("0.floor", "floor", lambda: self.dump(FloorJob(domain_digest=compiled.digest, splits=("core", "held_out"))))
+        measured_base = self.measure("0.measure_base", BASE, base, compiled)
+        if floor_run is None:
+            raise Waiting
+        floor = self.measured(floor_run)
+        incumbent = self.incumbent(measured_base, base, compiled)
+        while (reason := self.stop_reason(incumbent)) is None:
+            incumbent = self.play_round(incumbent, floor, base, compiled)
+        self.finish(reason, measured_base, floor, incumbent, compiled.domain.eval.accept)
+
+    def prepare(self) -> tuple[PreparedBase | None, CompiledDomain]:
+        """The base model and the compiled domain, made side by side; the model server starts as soon as the base is there."""
+        base = None
+        if isinstance(self.profile, ModelProfile):
+            base = find_prepared(self.driver.workspace, self.job.model, self.profile)
+            if base is None:
+                self.start("0.prepare", "prepare", lambda: self.dump(PrepareJob(model=self.job.model, profile=self.job.profile, smoke_question=False)))
+            else:
+                self.driver.servers.warm(self.job.model, self.profile, base, self.job.device)
+        compiling = self.start("0.compile", "compile", lambda: self.dump(CompileJob(domain=self.job.domain, domain_digest=self.job.domain_digest)))
+        if compiling is None or (isinstance(self.profile, ModelProfile) and base is None):
+            raise Waiting
+        return base, load_compiled(self.driver.workspace, self.job.domain_digest)
+
+    def incumbent(self, measured_base: Measured, base: PreparedBase | None, compiled: CompiledDomain) -> Measured:
+        """The version to beat: of the last round, or of the cluster when the run began."""
+        if self.ledger:
+            last = self.ledger[-1]
+            accepted = last.decision.verdict == "accept"
+            subject = last.challenger if accepted else last.incumbent
+            evaluation_id = last.challenger_evaluation if accepted else last.incumbent_evaluation
+            return Measured(subject, evaluation_id, measurements.summary(self.driver.store, evaluation_id))
+        if self.job.incumbent == BASE:
+            return measured_base
+        return self.measure("1.measure_incumbent", self.job.incumbent, base, compiled)
+
+    def play_round(self, incumbent: Measured, floor: Measured | None, base: PreparedBase | None, compiled: CompiledDomain) -> Measured:
+        """One round, from the incumbent's failures to the decision; returns the incumbent after it."""
+        number = len(self.ledger) + 1
+        found = diagnose(self.results(incumbent, "core"))
+        curated = self.need(f"{number}.curate", "curate", lambda: self.dump(self.curate_job(number, found, compiled)))
+        rows = int((curated.output or {})["rows"])
+        plan = plan_training(
+            self.profile, compiled.domain.train, rows=rows, device=self.job.device, seed=self.job.seed, merge=self.merges(), iteration=number
+        )
+        trained = self.need(f"{number}.train", "train", lambda: self.dump(self.train_job(curated, plan, base)))
+        version = versions.version_of_run(self.driver.store, trained.id)
+        challenger = self.measure(f"{number}.measure_challenger", version.id, base, compiled)
+        iteration = self.judge(number, incumbent, challenger, floor, compiled, found, rows, plan)
+        records.record_iteration(self.driver.store, self.run.id, str(self.run.cluster), iteration)
+        self.ledger = (*self.ledger, iteration)
+        return challenger if iteration.decision.verdict == "accept" else incumbent
+
+    def judge(
+        self,
+        number: int,
+        incumbent: Measured,
+        challenger: Measured,
+        floor: Measured | None,
+        compiled: CompiledDomain,
+        found: Diagnosis,
+        rows: int,
+        plan: TrainPlan,
+    ) -> Iteration:
+        """The ledger row of a round, with its decision."""
+        for before in (incumbent, floor):
+            if before is not None:
+                check_comparable(before.summary.identity, challenger.summary.identity)
+        decision = decide(
+            compiled.domain.eval.accept,
+            slices=compiled.domain.eval.slices,
+            incumbent=self.results(incumbent, "held_out"),
+            challenger=self.results(challenger, "held_out"),
+            floor=None if floor is None else self.results(floor, "held_out"),
+            seed=self.job.seed,
+        )
+        return Iteration(
+            iteration=number,
+            incumbent=incumbent.subject,
+            challenger=challenger.subject,
+            incumbent_evaluation=incumbent.evaluation_id,
+            challenger_evaluation=challenger.evaluation_id,
+            floor_evaluation=None if floor is None else floor.evaluation_id,
+            patterns=tuple(pattern_count(pattern) for pattern in found.patterns[:10]),
+            fixed=changes(found, diagnose(self.results(challenger, "core"))),
+            rows=rows,
+            plan=plan,
+            decision=decision,
+            seconds={step.partition(".")[2]: seconds for step, seconds in self.step_seconds().items() if step.startswith(f"{number}.")},
+        )
+
+    def stop_reason(self, incumbent: Measured) -> Outcome | None:
+        return stop_reason(
+            targets=self.job.targets,
+            incumbent=incumbent.summary.split("held_out"),
+            budget=self.job.budget,
+            verdicts=[iteration.decision.verdict for iteration in self.ledger],
+            elapsed_seconds=seconds_between(self.run.created_at, self.driver.clock()),
+        )
+
+    def finish(self, outcome: Outcome, base: Measured, floor: Measured | None, final: Measured, acceptance: Acceptance) -> None:
+        """Writes the run's output."""
+        challengers = [self.challenger(iteration) for iteration in self.ledger]
+        named = {measured.evaluation_id: measured for measured in (base, floor, final) if measured is not None}
+        output = iterate_output(
+            self.job,
+            acceptance,
+            cluster=str(self.run.cluster),
+            outcome=outcome,
+            base=final_score(base.evaluation_id, base.summary),
+            floor=None if floor is None else final_score(floor.evaluation_id, floor.summary),
+            final=final_score(final.evaluation_id, final.summary),
+            challengers=[final_score(measured.evaluation_id, measured.summary) for measured in challengers],
+            held_out={evaluation_id: self.results(measured, "held_out") for evaluation_id, measured in named.items()},
+            final_summary=final.summary,
+            iterations=self.ledger,
+            seconds=self.phase_seconds(),
+            structured_effect=measurements.structured_effect(self.driver.store, final.evaluation_id),
+        )
+        self.driver.supervisor.finish_driver(self.run, state="succeeded", output=output.model_dump(mode="json"))
+
+    # -- the jobs of the steps -----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def dump(job: Any) -> dict[str, Any]:
+        dumped: dict[str, Any] = job.model_dump(mode="json")
+        return dumped
+
+    def measure(self, step: str, subject: str, base: PreparedBase | None, compiled: CompiledDomain) -> Measured:
+        """Measures `subject` on core and held-out."""
+        return self.measured(self.need(step, "evaluate", lambda: self.evaluate_job(subject, base, compiled)))
+
+    def measured(self, run: Run) -> Measured:
+        summary = measurements.summary(self.driver.store, run.id)
+        return Measured(summary.subject, run.id, summary)
+
+    def challenger(self, iteration: Iteration) -> Measured:
+        evaluation_id = iteration.challenger_evaluation
+        return Measured(iteration.challenger, evaluation_id, measurements.summary(self.driver.store, evaluation_id))
+
+    def results(self, measured: Measured, split: Split) -> list[ItemResult]:
+        return measurements.item_results(self.driver.store, self.driver.artifacts, measured.evaluation_id, split)
+
+    def evaluate_job(self, subject: str, base: PreparedBase | None, compiled: CompiledDomain) -> EvaluateJob:
+        return evaluate_job(
+            self.driver.store,
+            self.driver.artifacts,
+            subject=subject,
+            model=self.job.model,
+            profile=self.profile,
+            base=base,
+            domain_digest=compiled.digest,
+            output=compiled.domain.contract.output,
+            device=self.job.device,
+        )
+
+    def curate_job(self, number: int, found: Diagnosis, compiled: CompiledDomain) -> CurateJob:
+        overrides = compiled.domain.train
+        training = self.profile.training if isinstance(self.profile, ModelProfile) else Training()
+        return CurateJob(
+            domain_digest=compiled.digest,
+            patterns=target_patterns(found.patterns),
+            max_rows=overrides.max_rows or training.max_rows,
+            replay_share=overrides.replay_share,
+            seed=self.job.seed + number - 1,
+        )
+
+    def train_job(self, curated: Run, plan: TrainPlan, base: PreparedBase | None) -> TrainJob:
+        """The training job. The model server stops first when both do not fit into memory."""
+        dataset = str((curated.output or {})["artifacts"]["dataset"])
+        if isinstance(self.profile, ModelProfile):
+            self.driver.servers.stop_for_memory(int(self.profile.training.memory_gib * 2**30))
+        return TrainJob(
+            model=self.job.model,
+            profile=self.profile,
+            base=base,
+            dataset=str(self.driver.artifacts.path(dataset)),
+            dataset_digest=dataset,
+            plan=plan,
+            device=self.job.device,
+        )
+
+    def merges(self) -> bool:
+        return isinstance(self.profile, ModelProfile) and served_as(self.profile, self.job.device) == "merged"
+
+    # -- time ----------------------------------------------------------------------------------------------------------------------
+
+    def step_seconds(self) -> dict[str, float]:
+        """Wall time of each finished step, waiting for a worker included."""
+        return {
+            str(step): seconds_between(child.created_at, child.finished_at) for step, child in self.children.items() if child.finished_at is not None
+        }
+
+    def phase_seconds(self) -> dict[str, float]:
+        """Wall time by phase, summed over rounds. Steps that ran side by side both count, so the phases can add up to more than `total`."""
+        phases: dict[str, float] = {}
+        for step, seconds in self.step_seconds().items():
+            phase = step.partition(".")[2]
+            phases[phase] = round(phases.get(phase, 0.0) + seconds, 3)
+        phases["total"] = round(seconds_between(self.run.created_at, self.driver.clock()), 3)
+        return phases
+
+
+def pattern_count(pattern: FailurePattern) -> PatternCount:
+    """A pattern as the ledger keeps it."""
+    return PatternCount(pattern=pattern.pattern, name=pattern.name, items=pattern.items, share=pattern.share)
+
+
+def changes(before: Diagnosis, after: Diagnosis) -> tuple[PatternCount, ...]:
+    """How many fewer items fail for each reason after than before; negative when more do. Largest gain first, at most ten."""
+    left = {pattern.pattern: pattern.items for pattern in after.patterns}
+    counted = [
+        PatternCount(
+            pattern=pattern.pattern,
+            name=pattern.name,
+            items=pattern.items - left.get(pattern.pattern, 0),
+            share=(pattern.items - left.get(pattern.pattern, 0)) / before.graded,
+        )
+        for pattern in before.patterns
+    ]
+    return tuple(sorted(counted, key=lambda count: (-count.items, count.pattern))[:10])

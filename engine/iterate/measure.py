@@ -1,0 +1,57 @@
+"""Puts together what a measurement needs: which weights should answer, and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from engine.config import EndpointProfile, Output, Profile
+from engine.errors import ArgumentInvalid
+from engine.evaluate.jobs import EvaluateJob
+from engine.generate.types import PreparedBase, Weights
+from engine.store.artifacts import Artifacts
+from engine.store.store import Store
+from engine.train import records as versions
+
+BASE = "base"
+"""The name of the base model wherever a version id could stand."""
+
+
+def weights_of(store: Store, artifacts: Artifacts, version_id: str) -> Weights:
+    """Where the weights of a version lie. Raises NotFound for a version or an artifact that is not there."""
+    version = versions.version(store, version_id)
+    return Weights(
+        digest=version.adapter,
+        adapter_dir=str(artifacts.path(version.adapter)),
+        merged_dir=None if version.merged is None else str(artifacts.path(version.merged)),
+        fingerprint=str(artifacts.path(version.fingerprint)),
+    )
+
+
+def evaluate_job(
+    store: Store,
+    artifacts: Artifacts,
+    *,
+    subject: str,
+    model: str,
+    profile: Profile,
+    base: PreparedBase | None,
+    domain_digest: str,
+    output: Output,
+    device: Literal["cpu", "cuda"],
+    structured: bool | None = None,
+) -> EvaluateJob:
+    """The job that measures `subject` (`base` or a version id) on core and held-out. `structured` None takes the domain's switch."""
+    if subject != BASE and isinstance(profile, EndpointProfile):
+        raise ArgumentInvalid(f"{model} is an endpoint and has no versions, so {subject!r} cannot be measured", next_step="Measure the subject 'base'.")
+    return EvaluateJob(
+        domain_digest=domain_digest,
+        model=model,
+        profile=profile,
+        base=base,
+        weights=None if subject == BASE else weights_of(store, artifacts, subject),
+        subject=subject,
+        splits=("core", "held_out"),
+        structured=output.structured if structured is None else structured,
+        measure_structured=output.json_schema is not None and structured is None,
+        device=device,
+    )

@@ -1,0 +1,102 @@
+"""Tables of the loop: which version each cluster accepts, and the ledger of rounds.
+
+One command, `record_iteration`, writes a round: the ledger row, the verdict on the challenger's version and, on acceptance, the cluster's new
+incumbent, all or nothing. It compares the incumbent that the round started from with the one that stands: a round that was judged against
+another incumbent is refused (StateConflict).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from engine.base.record import Record
+from engine.errors import StateConflict
+from engine.iterate.measure import BASE
+from engine.iterate.types import Iteration
+from engine.store.events import append_event
+from engine.store.store import Cursor, StageTables, Store
+from engine.store.migrations import Migration
+from engine.train import records as versions
+
+
+class ClusterState(Record):
+    """What stands for a cluster now."""
+
+    incumbent: str
+    """Version id, or `base`."""
+    incumbent_evaluation: str | None
+    floor_evaluation: str | None
+    revision: int
+    """Counts the rounds recorded; 0 before the first."""
+
+
+def cluster_state(store: Store, cluster: str) -> ClusterState:
+    """The state of a cluster; `base` when no round has been recorded."""
+    rows = store.read("SELECT incumbent, incumbent_evaluation, floor_evaluation, revision FROM cluster_state WHERE cluster = ?", [cluster])
+    if not rows:
+        return ClusterState(incumbent=BASE, incumbent_evaluation=None, floor_evaluation=None, revision=0)
+    incumbent, incumbent_evaluation, floor_evaluation, revision = rows[0]
+    return ClusterState(incumbent=incumbent, incumbent_evaluation=incumbent_evaluation, floor_evaluation=floor_evaluation, revision=revision)
+
+
+def iterations(store: Store, run_id: str) -> tuple[Iteration, ...]:
+    """The ledger of one run, oldest round first."""
+    rows = store.read("SELECT record FROM iteration WHERE run_id = ? ORDER BY iteration", [run_id])
+    return tuple(Iteration.model_validate_json(record) for (record,) in rows)
+
+
+def record_iteration(store: Store, run_id: str, cluster: str, iteration: Iteration) -> None:
+    """Writes a round, once however often it is called."""
+    store.submit(
+        "record_iteration",
+        {"run_id": run_id, "cluster": cluster, "iteration": iteration.model_dump(mode="json")},
+        key=f"{run_id}/{iteration.iteration}.record",
+    )
+
+
+def _record_iteration(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
+    run_id, cluster = arguments["run_id"], arguments["cluster"]
+    iteration = Iteration.model_validate(arguments["iteration"])
+    rows = cursor.execute("SELECT incumbent FROM cluster_state WHERE cluster = ?", [cluster]).fetchall()
+    incumbent = rows[0][0] if rows else BASE
+    if incumbent != iteration.incumbent:
+        raise StateConflict(
+            f"round {iteration.iteration} of {run_id} was judged against {iteration.incumbent}, but the incumbent of {cluster} is {incumbent}",
+            next_step="Start a new iterate run; it measures against what stands now.",
+            cluster=cluster,
+        )
+    accepted = iteration.decision.verdict == "accept"
+    subject, evaluation = (
+        (iteration.challenger, iteration.challenger_evaluation) if accepted else (iteration.incumbent, iteration.incumbent_evaluation)
+    )
+    cursor.execute(
+        "INSERT INTO iteration (run_id, iteration, cluster, challenger, verdict, record, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [run_id, iteration.iteration, cluster, iteration.challenger, iteration.decision.verdict, json.dumps(arguments["iteration"]), at],
+    )
+    cursor.execute(
+        "INSERT INTO cluster_state (cluster, incumbent, incumbent_evaluation, floor_evaluation, revision) VALUES (?, ?, ?, ?, 1) "
+        "ON CONFLICT (cluster) DO UPDATE SET incumbent = excluded.incumbent, incumbent_evaluation = excluded.incumbent_evaluation, "
+        "floor_evaluation = excluded.floor_evaluation, revision = cluster_state.revision + 1",
+        [cluster, subject, evaluation, iteration.floor_evaluation],
+    )
+    versions.set_state(cursor, iteration.challenger, "accepted" if accepted else "rejected")
+    reasons = " ".join(clause.sentence for clause in iteration.decision.clauses if clause.passed == accepted)
+    append_event(cursor, seq=seq, at=at, kind=f"version_{iteration.decision.verdict}", subject=iteration.challenger, actor=run_id, reason=reasons)
+    return {"incumbent": subject}
+
+
+TABLES = StageTables(
+    migrations=(
+        Migration(
+            "iterate-1",
+            (
+                "CREATE TABLE cluster_state (cluster VARCHAR PRIMARY KEY, incumbent VARCHAR NOT NULL, incumbent_evaluation VARCHAR, "
+                "floor_evaluation VARCHAR, revision INTEGER NOT NULL)",
+                "CREATE TABLE iteration (run_id VARCHAR, iteration INTEGER, cluster VARCHAR NOT NULL, challenger VARCHAR NOT NULL, "
+                "verdict VARCHAR NOT NULL, record JSON NOT NULL, created_at VARCHAR NOT NULL, PRIMARY KEY (run_id, iteration))",
+            ),
+        ),
+    ),
+    reducers={"record_iteration": _record_iteration},
+)

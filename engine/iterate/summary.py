@@ -1,0 +1,107 @@
+"""What an iterate run leaves behind, put together from its measurements and its ledger.
+
+Pure. The notes are the plain-words part: what was learnt, what it cost, and what to try next; they say so when a specialist does not beat its floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from engine.config import Acceptance
+from engine.evaluate.statistics import compare
+from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison
+from engine.iterate.decide import Outcome, targets_met
+from engine.iterate.types import FinalScore, IterateJob, IterateOutput, Iteration
+
+
+def final_score(evaluation_id: str, summary: EvaluationSummary) -> FinalScore:
+    """A measurement's held-out figures."""
+    held_out = summary.split("held_out")
+    return FinalScore(
+        subject=summary.subject,
+        evaluation_id=evaluation_id,
+        score=held_out.score,
+        pass_rate=held_out.pass_rate,
+        schema_valid=held_out.schema_valid,
+    )
+
+
+def iterate_output(
+    job: IterateJob,
+    acceptance: Acceptance,
+    *,
+    cluster: str,
+    outcome: Outcome,
+    base: FinalScore,
+    floor: FinalScore | None,
+    final: FinalScore,
+    challengers: Sequence[FinalScore],
+    held_out: Mapping[str, Sequence[ItemResult]],
+    final_summary: EvaluationSummary,
+    iterations: Sequence[Iteration],
+    seconds: Mapping[str, float],
+    structured_effect: PairedComparison | None,
+) -> IterateOutput:
+    """The output of a finished run. `held_out` holds the held-out results of each evaluation named here, by evaluation id."""
+
+    def paired(before: FinalScore | None) -> PairedComparison | None:
+        if before is None or before.evaluation_id == final.evaluation_id:
+            return None
+        return compare(
+            held_out[before.evaluation_id],
+            held_out[final.evaluation_id],
+            split="held_out",
+            metric=acceptance.metric,
+            confidence=acceptance.confidence,
+            seed=job.seed,
+        )
+
+    accepted = tuple(iteration.challenger for iteration in iterations if iteration.decision.verdict == "accept")
+    met = targets_met(job.targets, final_summary.split("held_out")) if job.targets else bool(accepted)
+    best = max(challengers, key=lambda challenger: challenger.score.mean, default=None) if not accepted else None
+    against_floor = paired(floor)
+    return IterateOutput(
+        cluster=cluster,
+        outcome=outcome,
+        targets=job.targets,
+        targets_met=met,
+        base=base,
+        floor=floor,
+        final=final,
+        best_challenger=best,
+        accepted=accepted,
+        against_base=paired(base),
+        against_floor=against_floor,
+        structured_effect=structured_effect,
+        iterations=tuple(iterations),
+        seconds=dict(seconds),
+        notes=tuple(_notes(job, outcome, final, against_floor, met, iterations)),
+    )
+
+
+def _notes(
+    job: IterateJob,
+    outcome: Outcome,
+    final: FinalScore,
+    against_floor: PairedComparison | None,
+    met: bool,
+    iterations: Sequence[Iteration],
+) -> list[str]:
+    notes: list[str] = []
+    if iterations:
+        last = iterations[-1]
+        notes.append(f"Round {last.iteration} trained on {last.rows} rows and was {'accepted' if last.decision.verdict == 'accept' else 'rolled back'}.")
+        if gains := [pattern for pattern in last.fixed if pattern.items > 0]:
+            notes.append("Learnt: " + "; ".join(f"{pattern.name} ({pattern.items} fewer)" for pattern in gains[:3]) + ".")
+        notes.extend(clause.sentence for clause in last.decision.clauses if not clause.passed)
+        notes.append(last.decision.detectable)
+    if against_floor is not None and against_floor.difference.low <= 0:
+        notes.append("What answers now is not shown to beat the floor: a baseline without a language model does as well here.")
+    if outcome == "stalled":
+        notes.append("The loop stalled: read `diagnose`, add training rows for the largest pattern, or try a larger model profile.")
+    elif outcome == "budget_spent" and job.targets and not met:
+        wanted = ", ".join(f"{metric} {value:g}" for metric, value in job.targets.items())
+        notes.append(f"The budget was spent before the targets were met ({wanted}); run iterate again, or read `diagnose` first.")
+    elif final.subject != "base":
+        notes.append("Next: `diagnose` shows what still fails; `compare` shows which core items changed.")
+    return notes

@@ -1,0 +1,115 @@
+"""The loop's records: its job, its decision, its ledger and its output."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from engine.base.record import Record
+from engine.config import Budget
+from engine.evaluate.types import Interval, PairedComparison
+from engine.train.types import TrainPlan
+
+
+class IterateJob(Record):
+    """An iterate run, resolved: what it works on and what it may spend."""
+
+    domain: str
+    domain_digest: str
+    model: str
+    profile: dict[str, Any]
+    """The model profile as it was at submission."""
+    targets: dict[str, float]
+    budget: Budget
+    seed: int
+    device: Literal["cpu", "cuda"]
+    incumbent: str
+    """Version id, or `base`."""
+
+
+class Clause(Record):
+    """One condition of acceptance, with its figure and its limit."""
+
+    name: Literal["improvement", "floor", "slices", "safety_nets", "complete"]
+    passed: bool
+    sentence: str
+    """What was found, with figures."""
+
+
+class Decision(Record):
+    """Accept the challenger or roll back to the incumbent, and why."""
+
+    verdict: Literal["accept", "roll_back"]
+    clauses: tuple[Clause, ...]
+    against_incumbent: PairedComparison
+    """On held-out."""
+    against_floor: PairedComparison | None
+    """On held-out."""
+    detectable: str
+    """The smallest difference that this suite could have shown, in a sentence."""
+
+
+class PatternCount(Record):
+    """A failure pattern in the ledger."""
+
+    pattern: str
+    name: str
+    items: int
+    share: float
+
+
+class Iteration(Record):
+    """One row of the ledger: everything that a round did and found."""
+
+    iteration: int
+    incumbent: str
+    challenger: str
+    incumbent_evaluation: str
+    challenger_evaluation: str
+    floor_evaluation: str | None
+    patterns: tuple[PatternCount, ...]
+    """Of the incumbent, largest first; at most ten."""
+    fixed: tuple[PatternCount, ...]
+    """Patterns of the incumbent with their change: how many fewer items the challenger fails for this reason."""
+    rows: int
+    """Training rows."""
+    plan: TrainPlan
+    decision: Decision
+    seconds: dict[str, float]
+    """Wall time of each step, by its name without the iteration."""
+
+
+class FinalScore(Record):
+    """A subject's held-out figures, for the summary."""
+
+    subject: str
+    evaluation_id: str
+    score: Interval
+    pass_rate: Interval
+    schema_valid: float | None = None
+
+
+class IterateOutput(Record):
+    """What an iterate run leaves behind."""
+
+    cluster: str
+    outcome: Literal["targets_met", "budget_spent", "stalled"]
+    targets: dict[str, float]
+    targets_met: bool
+    """True as well when there are no targets and at least one challenger was accepted."""
+    base: FinalScore | None
+    floor: FinalScore | None
+    final: FinalScore
+    """The version that answers now."""
+    best_challenger: FinalScore | None
+    """When nothing was accepted: the challenger that came closest."""
+    accepted: tuple[str, ...]
+    """Versions accepted in this run."""
+    against_base: PairedComparison | None
+    against_floor: PairedComparison | None
+    structured_effect: dict[str, Any] | None = None
+    """What decoding under the schema bought the final version, paired on core."""
+    iterations: tuple[Iteration, ...]
+    seconds: dict[str, float]
+    """Wall time of each phase, summed over iterations; `total` is the run's."""
+    notes: tuple[str, ...]
+    """What to know and what to try next, in sentences."""

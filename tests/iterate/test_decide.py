@@ -1,0 +1,135 @@
+"""Acceptance needs every clause; the absence of evidence is a roll-back; the loop stops for a reason."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from engine.config import Acceptance, Budget
+from engine.evaluate.types import Interval, ItemResult, SplitScore
+from engine.iterate.decide import decide, stop_reason
+from engine.iterate.types import Clause, Decision
+
+N = 200
+
+
+def results(score: Callable[[int], float], **changes: object) -> list[ItemResult]:
+    return [
+        ItemResult(
+            scenario_id=f"s{n}", split="held_out", outcome="graded", score=score(n), passed=score(n) >= 1.0, tags={"service": f"v{n % 4}"}, source=f"d{n}"
+        ).model_copy(update=changes)
+        for n in range(N)
+    ]
+
+
+def judge(
+    challenger: list[ItemResult],
+    *,
+    incumbent: list[ItemResult] | None = None,
+    floor: list[ItemResult] | None = None,
+    acceptance: Acceptance | None = None,
+) -> Decision:
+    return decide(
+        acceptance or Acceptance(),
+        slices=("service",),
+        incumbent=incumbent if incumbent is not None else results(lambda n: 0.3),
+        challenger=challenger,
+        floor=floor,
+        seed=17,
+    )
+
+
+def clause(decision: Decision, name: str) -> Clause:
+    return next(clause for clause in decision.clauses if clause.name == name)
+
+
+def test_a_clear_improvement_above_the_floor_is_accepted() -> None:
+    decision = judge(results(lambda n: 0.8), floor=results(lambda n: 0.5))
+    assert decision.verdict == "accept"
+    assert "0.300 -> 0.800" in clause(decision, "improvement").sentence
+
+
+def test_equal_results_are_rolled_back() -> None:
+    decision = judge(results(lambda n: 0.3))
+    assert decision.verdict == "roll_back"
+    assert not clause(decision, "improvement").passed
+
+
+def test_noise_without_a_real_difference_is_rarely_accepted() -> None:
+    accepted = 0
+    for seed in range(60):
+        dice = random.Random(seed)
+        before, after = ([dice.random() for _ in range(N)] for _ in range(2))
+        accepted += judge(results(after.__getitem__), incumbent=results(before.__getitem__)).verdict == "accept"
+    assert accepted <= 5  # 2.5% one-sided of 60 is 1.5; six or more has a chance of 0.4%
+
+
+def test_a_specialist_that_only_matches_the_floor_is_refused_and_told_so() -> None:
+    decision = judge(results(lambda n: 0.8), floor=results(lambda n: 0.8))
+    assert decision.verdict == "roll_back"
+    assert "not shown to be above the floor" in clause(decision, "floor").sentence
+
+
+@pytest.mark.parametrize(("policy", "verdict"), [("above", "roll_back"), ("not_below", "accept"), ("ignore", "accept")])
+def test_the_domain_says_how_the_floor_counts(policy: str, verdict: str) -> None:
+    acceptance = Acceptance.model_validate({"floor": policy})
+    assert judge(results(lambda n: 0.8), floor=results(lambda n: 0.8), acceptance=acceptance).verdict == verdict
+
+
+def test_a_slice_that_loses_blocks_whatever_the_average_does() -> None:
+    decision = judge(results(lambda n: 0.0 if n % 4 == 3 else 0.9))
+    assert decision.verdict == "roll_back"
+    assert "service=v3 -0.300" in clause(decision, "slices").sentence
+
+
+def test_a_slice_with_too_few_items_informs_only() -> None:
+    acceptance = Acceptance(slice_minimum=N)
+    assert judge(results(lambda n: 0.0 if n % 4 == 3 else 0.9), acceptance=acceptance).verdict == "accept"
+
+
+def test_a_new_safety_breach_blocks() -> None:
+    challenger = results(lambda n: 0.8)
+    challenger[0] = challenger[0].model_copy(update={"breached": ("no_promises",)})
+    decision = judge(challenger)
+    assert decision.verdict == "roll_back"
+    assert "no_promises 0.000 -> 0.005" in clause(decision, "safety_nets").sentence
+
+
+def test_a_missing_answer_never_passes() -> None:
+    challenger = results(lambda n: 0.8)
+    challenger[0] = challenger[0].model_copy(update={"outcome": "error"})
+    decision = judge(challenger)
+    assert decision.verdict == "roll_back"
+    assert not clause(decision, "complete").passed
+
+
+def test_the_verdict_says_what_the_suite_could_have_shown() -> None:
+    assert "four times out of five" in judge(results(lambda n: n % 2 * 1.0)).detectable
+
+
+def held_out(score: float) -> SplitScore:
+    interval = Interval(mean=score, low=score, high=score, n=N, clusters=N)
+    return SplitScore(split="held_out", score=interval, pass_rate=interval, errors=0)
+
+
+@pytest.mark.parametrize(
+    ("score", "verdicts", "elapsed", "expected"),
+    [
+        (0.9, [], 0, "targets_met"),
+        (0.5, [], 0, None),
+        (0.5, ["accept", "accept", "accept"], 0, "budget_spent"),
+        (0.5, [], 3600, "budget_spent"),
+        (0.5, ["accept", "roll_back"], 0, None),
+        (0.5, ["roll_back", "roll_back"], 0, "stalled"),
+    ],
+)
+def test_the_loop_stops_at_targets_budget_or_stall(score: float, verdicts: list[str], elapsed: float, expected: str | None) -> None:
+    budget = Budget(max_iterations=3, max_minutes=60, stall_iterations=2)
+    assert stop_reason(targets={"score": 0.8}, incumbent=held_out(score), budget=budget, verdicts=verdicts, elapsed_seconds=elapsed) == expected
+
+
+def test_without_targets_the_budget_decides() -> None:
+    budget = Budget(max_iterations=1)
+    assert stop_reason(targets={}, incumbent=held_out(1.0), budget=budget, verdicts=[], elapsed_seconds=0) is None
