@@ -1,0 +1,27 @@
+# Everything a person runs. `make setup` is part of each target: a second run costs a tenth of a second.
+PYTHON ?= python3
+RUN := .venv/bin/python
+
+.PHONY: setup demo test check docs clean
+
+setup:      ## make .venv with the stack that fits this machine
+	@$(PYTHON) bootstrap.py
+
+demo: setup ## specialise SmolLM2-135M for the travel domain, end to end
+	@.venv/bin/modelsmith iterate travel --max-iterations 1 --watch
+
+test: setup ## every test: the fast ones first, then those with a real model and those that need node
+	@$(RUN) -m pytest -m "not model and not node"
+	@$(RUN) -m pytest -m "model or node"
+
+check: setup ## the fast part: style, types, fast tests (docs are compared with the code there)
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy --strict engine tools server
+	@$(RUN) -m pytest -m "not model and not node"
+
+docs: setup ## write docs/ again from the code
+	@$(RUN) -m server.docs
+
+clean:      ## remove caches; keeps .venv and .modelsmith (state)
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
