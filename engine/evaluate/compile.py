@@ -1,0 +1,318 @@
+"""From a domain's folder to a suite and a training pool, once, under a digest that names both.
+
+    .modelsmith/domains/<digest>/
+      domain.json         the DomainFile
+      scenarios.jsonl     the evaluation items with their splits
+      pool.jsonl          the training pool, complete
+      manifest.json       written last: digests, and which pool rows nearly duplicate an evaluation item
+
+The digest names what domain.yaml says, the bytes of the row files, and the version of this code. A folder that changed is another domain:
+what was compiled stays as it was, and a run that began with it ends with it. The order of keys is kept everywhere (and is part of the
+digest), because a model is taught to write in that order.
+
+A pool row that nearly duplicates an evaluation item is reported here (`overlaps`), not dropped: the leakage guard of curation stops the
+run over it, with the pair named.
+
+If the power goes: the directory appears by a rename after its files are on disk, so it is whole or absent. `load_compiled` verifies every
+file against the manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.base.digests import digest_of, sha256_hex
+from engine.base.files import fsync_directory, inside, read_json, read_jsonl, write_atomic, write_json
+from engine.base.ids import check_identifier
+from engine.base.paths import Workspace
+from engine.base.record import Record
+from engine.config import DomainFile
+from engine.errors import ArtifactCorrupt, DomainInvalid, NotFound, PathRefused, StateConflict, TooLarge
+from engine.evaluate.answers import MISSING, lookup
+from engine.evaluate.grading import grading_digest
+from engine.evaluate.prompts import render_messages
+from engine.evaluate.rows import MAX_FILE_BYTES, LabelledRow, read_rows
+from engine.evaluate.similarity import input_text, near_duplicates, near_duplicates_within
+from engine.evaluate.splits import Item, assign_splits
+from engine.evaluate.types import Scenario, Split, TrainingRow
+from engine.loading import load_domain
+
+COMPILER_VERSION = 1
+"""Raised when the same bytes would compile to something else."""
+
+LISTED_OVERLAPS = 20
+FILES = ("domain.json", "scenarios.jsonl", "pool.jsonl")
+
+
+class Overlap(Record):
+    """A training row that nearly duplicates an evaluation item."""
+
+    row_id: str
+    scenario_id: str
+    split: Split
+    similarity: float
+
+
+class Manifest(Record):
+    """manifest.json: what was compiled."""
+
+    digest: str
+    name: str
+    suite_digest: str
+    """Names the scenarios and their splits."""
+    grading_digest: str
+    """Names the checks, safety nets and pass mark."""
+    prompt_digest: str
+    """Names the templates and the output contract."""
+    pool_digest: str
+    """Names the training pool."""
+    scenarios: dict[Split, int]
+    """Items by split."""
+    pool: int
+    """Rows of the training pool."""
+    overlap_count: int
+    """Pool rows that nearly duplicate an evaluation item."""
+    overlaps: tuple[Overlap, ...]
+    """The first of them."""
+    files: dict[str, str]
+    """SHA-256 of each file beside the manifest."""
+
+
+@dataclass(frozen=True)
+class CompiledDomain:
+    """A domain as every stage uses it."""
+
+    manifest: Manifest
+    domain: DomainFile
+    scenarios: list[Scenario]
+    pool: list[TrainingRow]
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def suite_digest(self) -> str:
+        return self.manifest.suite_digest
+
+    @property
+    def grading_digest(self) -> str:
+        return self.manifest.grading_digest
+
+    @property
+    def prompt_digest(self) -> str:
+        return self.manifest.prompt_digest
+
+    def of_split(self, *splits: Split) -> list[Scenario]:
+        """The scenarios of these splits, in the suite's order."""
+        return [scenario for scenario in self.scenarios if scenario.split in splits]
+
+
+def domain_digest(workspace: Workspace, name: str) -> str:
+    """Names what the domain's folder holds now. Reads and hashes the row files: about a millisecond a megabyte."""
+    return _read_folder(workspace, name).digest
+
+
+def compile_domain(workspace: Workspace, name: str, expected_digest: str) -> CompiledDomain:
+    """The compiled domain of that digest: from the cache, or made now from the folder. StateConflict when the folder has changed since."""
+    try:
+        return load_compiled(workspace, expected_digest)
+    except NotFound:
+        pass
+    except ArtifactCorrupt:
+        shutil.rmtree(_directory(workspace, expected_digest))  # a cache; it is made again below
+    folder = _read_folder(workspace, name)
+    if folder.digest != expected_digest:
+        raise StateConflict(
+            f"domains/{name} changed after this run was accepted: expected {expected_digest[:12]}, found {folder.digest[:12]}",
+            next_step="Start the run again; it will take the domain as it is now.",
+            expected=expected_digest,
+            found=folder.digest,
+        )
+    compiled = _compile(folder)
+    _write(workspace, compiled)
+    return load_compiled(workspace, expected_digest)
+
+
+def load_compiled(workspace: Workspace, digest: str) -> CompiledDomain:
+    """A domain that was compiled before, verified. NotFound when it was not; ArtifactCorrupt when a file is not what the manifest says."""
+    directory = _directory(workspace, digest)
+    if not (directory / "manifest.json").is_file():
+        raise NotFound(f"the domain {digest[:12]} is not compiled", next_step="Compile it: every run begins with that step.", digest=digest)
+    try:
+        manifest = Manifest.model_validate(read_json(directory / "manifest.json"))
+        intact = manifest.digest == digest and all(sha256_hex((directory / name).read_bytes()) == manifest.files.get(name) for name in FILES)
+        if not intact:
+            raise ValueError("a file does not have the recorded hash")
+        return CompiledDomain(
+            manifest=manifest,
+            domain=DomainFile.model_validate(read_json(directory / "domain.json")),
+            scenarios=[Scenario.model_validate(row) for row in read_jsonl(directory / "scenarios.jsonl")],
+            pool=[TrainingRow.model_validate(row) for row in read_jsonl(directory / "pool.jsonl")],
+        )
+    except (ValueError, OSError) as error:
+        raise ArtifactCorrupt(
+            f"the compiled domain {digest[:12]} is damaged: {str(error)[:200]}",
+            next_step=f"Delete .modelsmith/domains/{digest}; it is made again from the domain's folder.",
+            digest=digest,
+        ) from error
+
+
+# ---- reading the folder --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A domain's folder, read once: what is hashed is what is compiled."""
+
+    name: str
+    domain: DomainFile
+    train: bytes
+    evaluation: bytes
+    digest: str
+
+
+def _read_folder(workspace: Workspace, name: str) -> _Folder:
+    check_identifier(name, "domain name")
+    domain = load_domain(workspace, name)
+    train = _read_file(workspace, name, domain.data.train.path)
+    evaluation = _read_file(workspace, name, domain.data.evaluation.path)
+    digest = digest_of([COMPILER_VERSION, name, sha256_hex(_json(domain)), sha256_hex(train), sha256_hex(evaluation)])
+    return _Folder(name, domain, train, evaluation, digest)
+
+
+def _read_file(workspace: Workspace, name: str, path: str) -> bytes:
+    file = inside(workspace.domain(name), path)
+    if not file.is_file():
+        raise NotFound(f"domains/{name}/{path} does not exist", next_step="Put the file there, or mend the path in domain.yaml.", path=path)
+    size = file.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise TooLarge(f"domains/{name}/{path} has {size} bytes; the limit is {MAX_FILE_BYTES}", next_step="Use fewer rows.", path=path)
+    return file.read_bytes()
+
+
+# ---- compiling -----------------------------------------------------------------------------------------------------------------------
+
+
+def _compile(folder: _Folder) -> CompiledDomain:
+    domain = folder.domain
+    labels = {part: f"domains/{folder.name}/{getattr(domain.data, part).path}" for part in ("train", "evaluation")}
+    train = read_rows(folder.train, domain.data.train, domain.contract.output, label=labels["train"], numbered="train")
+    evaluation = read_rows(folder.evaluation, domain.data.evaluation, domain.contract.output, label=labels["evaluation"], numbered="eval")
+    for label, rows in ((labels["train"], train), (labels["evaluation"], evaluation)):
+        _check_prompts(domain, label, rows)
+    scenarios = _scenarios(domain, evaluation, labels["evaluation"])
+    pool = [TrainingRow(id=row.id, input=row.input, expected=row.expected, tags=row.tags, source=row.source) for row in train]
+    count, overlaps = _overlaps(domain, pool, scenarios)
+    contents = _contents(domain, scenarios, pool)
+    suite = [scenario.model_dump(mode="json") for scenario in sorted(scenarios, key=lambda scenario: scenario.id)]
+    manifest = Manifest(
+        digest=folder.digest,
+        name=folder.name,
+        suite_digest=digest_of(suite),
+        grading_digest=grading_digest(domain),
+        prompt_digest=sha256_hex(_json(domain.contract.model_copy(update={"description": ""}))),
+        pool_digest=sha256_hex(contents["pool.jsonl"]),
+        scenarios={split: sum(scenario.split == split for scenario in scenarios) for split in ("core", "held_out", "reserve")},
+        pool=len(pool),
+        overlap_count=count,
+        overlaps=overlaps,
+        files={name: sha256_hex(data) for name, data in contents.items()},
+    )
+    return CompiledDomain(manifest, domain, scenarios, pool)
+
+
+def _check_prompts(domain: DomainFile, label: str, rows: list[LabelledRow]) -> None:
+    """Renders every row once, so that a field that only some rows lack shows now and not in the middle of a run."""
+    for row in rows:
+        try:
+            render_messages(domain.contract, row.input)
+        except (DomainInvalid, TooLarge) as error:
+            raise type(error)(f"{label}:{row.line}: {error.message}", next_step=error.next_step, file=label, line=row.line, **error.details) from None
+
+
+def _scenarios(domain: DomainFile, rows: list[LabelledRow], label: str) -> list[Scenario]:
+    items = [Item(row.id, row.source, _stratum(row, domain.data.splits.stratify, label)) for row in rows]
+    near = near_duplicates_within([input_text(row.input) for row in rows], domain.data.near_duplicate)
+    assigned = assign_splits(items, near, domain.data.splits)
+    return [
+        Scenario(id=row.id, input=row.input, expected=row.expected, split=split, tags=row.tags, source=row.source)
+        for row, split in zip(rows, assigned, strict=True)
+    ]
+
+
+def _stratum(row: LabelledRow, path: str | None, label: str) -> str:
+    if path is None:
+        return ""
+    value: Any = lookup({"id": row.id, "input": row.input, "expected": row.expected, "tags": row.tags, "source": row.source}, path)
+    if value is MISSING:
+        raise DomainInvalid(
+            f"{label}:{row.line}: nothing at {path!r}, which data.splits.stratify names",
+            next_step="Name a path that every evaluation row has, such as expected.<field> or tags.<name>, or leave stratify out.",
+            file=label,
+            line=row.line,
+        )
+    return json.dumps(value, sort_keys=True)
+
+
+def _overlaps(domain: DomainFile, pool: list[TrainingRow], scenarios: list[Scenario]) -> tuple[int, tuple[Overlap, ...]]:
+    pairs = near_duplicates(
+        [input_text(row.input) for row in pool], [input_text(scenario.input) for scenario in scenarios], domain.data.near_duplicate
+    )
+    listed = (
+        Overlap(
+            row_id=pool[pair.left].id,
+            scenario_id=scenarios[pair.right].id,
+            split=scenarios[pair.right].split,
+            similarity=round(pair.similarity, 4),
+        )
+        for pair in sorted(pairs, key=lambda pair: (-pair.similarity, pair.left, pair.right))[:LISTED_OVERLAPS]
+    )
+    return len({pair.left for pair in pairs}), tuple(listed)
+
+
+# ---- the cache -----------------------------------------------------------------------------------------------------------------------
+
+
+def _directory(workspace: Workspace, digest: str) -> Path:
+    if len(digest) != 64 or not all(character in "0123456789abcdef" for character in digest):
+        raise PathRefused(f"{digest[:80]!r} is not a digest", next_step="Give the digest of a compiled domain: 64 hexadecimal digits.")
+    return workspace.compiled_domains / digest
+
+
+def _json(record: Record) -> bytes:
+    """A record as one line of JSON with its keys in their own order."""
+    return json.dumps(record.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _contents(domain: DomainFile, scenarios: list[Scenario], pool: list[TrainingRow]) -> dict[str, bytes]:
+    return {
+        "domain.json": _json(domain),
+        "scenarios.jsonl": b"".join(_json(scenario) + b"\n" for scenario in scenarios),
+        "pool.jsonl": b"".join(_json(row) + b"\n" for row in pool),
+    }
+
+
+def _write(workspace: Workspace, compiled: CompiledDomain) -> None:
+    final = _directory(workspace, compiled.digest)
+    temporary = final.with_name(f".{compiled.digest}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        for name, data in _contents(compiled.domain, compiled.scenarios, compiled.pool).items():
+            write_atomic(temporary / name, data)
+        write_json(temporary / "manifest.json", compiled.manifest.model_dump(mode="json"))
+        if not final.exists():  # another process may have been faster, with the same content
+            os.rename(temporary, final)
+            fsync_directory(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

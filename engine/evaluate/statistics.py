@@ -1,0 +1,295 @@
+"""What a set of results says, and how sure one can be: intervals, paired comparisons, and what a suite could have shown.
+
+Items of one source (a dialogue, a document) are not independent, so sources are resampled, never items (clustered bootstrap, percentile
+method, 2,000 resamples, seeded). With few sources the percentile interval is too narrow; its tails are therefore widened as in Hesterberg,
+"What Teachers Should Know About the Bootstrap" (2015), section 5.2: the tail a becomes Phi(-sqrt(k/(k-1)) t(a, k-1)) for k sources.
+
+Where every source shows the same mean, resampling would give an interval of no width. Then at most a share q of sources can behave
+otherwise, with (1-q)^k = a (the Clopper-Pearson limit for none in k), and each of those could lie at the end of the range; that is the
+interval given. Without any item the interval is the whole range: it passes no gate.
+
+Pure. Takes values that are numbers: NaN and infinity raise ArgumentInvalid. An infrastructure error is in no mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from engine.errors import ArgumentInvalid, IdentityMismatch
+from engine.evaluate.grading import is_schema_valid
+from engine.evaluate.types import Flip, Interval, ItemResult, PairedComparison, ScoreIdentity, SliceScore, Split, SplitScore
+
+RESAMPLES = 2000
+POWER = 0.8
+MAX_SLICES = 100
+"""The largest slices are reported; a tag with a value of its own for each row is no slice."""
+
+Metric = Literal["score", "pass_rate"]
+_NORMAL = NormalDist()
+_Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class _Clustered(NamedTuple):
+    """Values summed by source."""
+
+    sums: _Array
+    counts: _Array
+
+    @property
+    def mean(self) -> float:
+        return float(self.sums.sum() / self.counts.sum())
+
+
+# ---- intervals ---------------------------------------------------------------------------------------------------------------------
+
+
+def interval(
+    values: Sequence[float],
+    sources: Sequence[str],
+    *,
+    confidence: float = 0.95,
+    seed: int = 17,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> Interval:
+    """The mean of `values` with its interval. `sources` names each value's source; an empty name is a source of its own."""
+    if not values:
+        return Interval(
+            mean=min(max(0.0, limits[0]), limits[1]), low=limits[0], high=limits[1], n=0, clusters=0, confidence=confidence, method="no items"
+        )
+    clustered = _by_source(values, sources)
+    mean, k = clustered.mean, len(clustered.sums)
+    tail = (1.0 - confidence) / 2
+    if k == 1 or float(np.ptp(clustered.sums / clustered.counts)) < 1e-12:
+        q = 1.0 if k == 1 else 1.0 - tail ** (1 / k)
+        low, high, method = mean - q * (mean - limits[0]), mean + q * (limits[1] - mean), "no spread: exact limit"
+    else:
+        widened = _NORMAL.cdf(-math.sqrt(k / (k - 1)) * student_quantile(1.0 - tail, k - 1))
+        low, high = (float(edge) for edge in np.quantile(_resampled_means(clustered, seed), (widened, 1.0 - widened)))
+        method = "clustered bootstrap"
+    low, high = min(low, mean), max(high, mean)  # rounding, and the skew of tiny samples, must not put the mean outside
+    return Interval(mean=mean, low=low, high=high, n=len(values), clusters=k, confidence=confidence, method=method)
+
+
+def _by_source(values: Sequence[float], sources: Sequence[str]) -> _Clustered:
+    numbers = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        raise ArgumentInvalid("a score is NaN or infinite; no mean was computed", next_step="Report this: grading never gives such a score.")
+    positions: dict[str, int] = {}
+    index = np.array([positions.setdefault(source or f"\0{number}", len(positions)) for number, source in enumerate(sources)])
+    sums = np.bincount(index, weights=numbers, minlength=len(positions))
+    counts = np.bincount(index, minlength=len(positions)).astype(np.float64)
+    return _Clustered(sums.astype(np.float64), counts)
+
+
+def _resampled_means(clustered: _Clustered, seed: int) -> _Array:
+    k = len(clustered.sums)
+    generator = np.random.default_rng(seed)
+    means = np.empty(RESAMPLES)
+    block = max(1, min(RESAMPLES, 4_000_000 // k))
+    for start in range(0, RESAMPLES, block):
+        drawn = generator.multinomial(k, np.full(k, 1.0 / k), size=min(block, RESAMPLES - start)).astype(np.float64)
+        means[start : start + len(drawn)] = (drawn @ clustered.sums) / (drawn @ clustered.counts)
+    return means
+
+
+def student_quantile(probability: float, freedom: int) -> float:
+    """The quantile of Student's t: exact for 1 and 2 degrees of freedom, else by expansion (Abramowitz & Stegun 26.7.5)."""
+    if freedom == 1:
+        return math.tan(math.pi * (probability - 0.5))
+    if freedom == 2:
+        return (2 * probability - 1) / math.sqrt(2 * probability * (1 - probability))
+    z = _NORMAL.inv_cdf(probability)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + math.fsum(term / float(freedom) ** power for power, term in enumerate(terms, start=1))
+
+
+# ---- one subject ---------------------------------------------------------------------------------------------------------------------
+
+
+def summarise_split(
+    results: Sequence[ItemResult],
+    split: Split,
+    *,
+    slices: Sequence[str] = (),
+    json_output: bool = True,
+    confidence: float = 0.95,
+    seed: int = 17,
+) -> SplitScore:
+    """One split's figures from its results; results of other splits are passed over."""
+    here = [result for result in results if result.split == split]
+    graded = [result for result in here if result.outcome == "graded"]
+    score, pass_rate = _intervals(graded, confidence, seed)
+    latencies = [result.latency_seconds for result in graded if not result.cached]
+    return SplitScore(
+        split=split,
+        score=score,
+        pass_rate=pass_rate,
+        errors=len(here) - len(graded),
+        schema_valid=sum(map(is_schema_valid, graded)) / len(graded) if json_output and graded else None,
+        safety_breaches=dict(sorted(Counter(name for result in graded for name in result.breached).items())),
+        slices=tuple(
+            SliceScore(slice=name, score=one, pass_rate=other)
+            for name, members in slice_members(graded, slices).items()
+            for one, other in [_intervals(members, confidence, seed)]
+        ),
+        latency_p50_seconds=percentile(latencies, 0.50),
+        latency_p95_seconds=percentile(latencies, 0.95),
+    )
+
+
+def slice_members(results: Sequence[ItemResult], slices: Sequence[str]) -> dict[str, list[ItemResult]]:
+    """Results by `tag=value` for the named tags: the largest slices, in the order of their names."""
+    members: dict[str, list[ItemResult]] = {}
+    for result in results:
+        for tag in slices:
+            if tag in result.tags:
+                members.setdefault(f"{tag}={result.tags[tag]}", []).append(result)
+    largest = sorted(members, key=lambda name: (-len(members[name]), name))[:MAX_SLICES]
+    return {name: members[name] for name in sorted(largest)}
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The value that a share of the values does not exceed; null without values."""
+    return float(np.quantile(np.asarray(values), share)) if values else None
+
+
+def _intervals(graded: Sequence[ItemResult], confidence: float, seed: int) -> tuple[Interval, Interval]:
+    sources = [result.source for result in graded]
+    score = interval([result.score for result in graded], sources, confidence=confidence, seed=seed)
+    return score, interval([float(result.passed) for result in graded], sources, confidence=confidence, seed=seed)
+
+
+# ---- two subjects --------------------------------------------------------------------------------------------------------------------
+
+
+def check_comparable(before: ScoreIdentity, after: ScoreIdentity) -> None:
+    """Raises IdentityMismatch, naming what differs, unless both scores rest on the same scenarios and the same rubric."""
+    differ = [name for name in ("suite", "grading") if getattr(before, name) != getattr(after, name)]
+    if differ:
+        words = {"suite": "the scenarios or their splits", "grading": "the checks, safety nets or pass mark"}
+        raise IdentityMismatch(
+            "the two measurements differ in " + " and in ".join(words[name] for name in differ),
+            next_step="Measure both subjects again with the domain as it is now; answers that are still valid come from the cache.",
+            differ=differ,
+            before={name: getattr(before, name) for name in differ},
+            after={name: getattr(after, name) for name in differ},
+        )
+
+
+def compare(
+    before: Sequence[ItemResult],
+    after: Sequence[ItemResult],
+    *,
+    split: Split,
+    metric: Metric = "score",
+    confidence: float = 0.95,
+    seed: int = 17,
+) -> PairedComparison:
+    """Two subjects on the items of one split, paired by scenario. Raises IdentityMismatch when the items are not the same."""
+    return _compare_pairs(*_pairs(before, after, split), metric, confidence, seed)
+
+
+def compare_slices(
+    before: Sequence[ItemResult],
+    after: Sequence[ItemResult],
+    *,
+    split: Split,
+    slices: Sequence[str],
+    metric: Metric = "score",
+    confidence: float = 0.95,
+    seed: int = 17,
+) -> dict[str, PairedComparison]:
+    """The same for each slice, by `tag=value`."""
+    pairs, _ = _pairs(before, after, split)
+    partner = {one.scenario_id: (one, other) for one, other in pairs}
+    members = slice_members([one for one, _ in pairs], slices)
+    return {
+        name: _compare_pairs([partner[result.scenario_id] for result in results], 0, metric, confidence, seed) for name, results in members.items()
+    }
+
+
+def flips(before: Sequence[ItemResult], after: Sequence[ItemResult], *, split: Split, metric: Metric = "score") -> list[Flip]:
+    """The items whose score moved, worst regression first."""
+    pairs, _ = _pairs(before, after, split)
+    moved = [Flip(scenario_id=one.scenario_id, before=_value(one, metric), after=_value(other, metric)) for one, other in pairs]
+    return sorted((flip for flip in moved if flip.before != flip.after), key=lambda flip: (flip.after - flip.before, flip.scenario_id))
+
+
+Pair = tuple[ItemResult, ItemResult]
+
+
+def _pairs(before: Sequence[ItemResult], after: Sequence[ItemResult], split: Split) -> tuple[list[Pair], int]:
+    """Graded pairs in the order of their ids, and how many items one side lost to infrastructure."""
+    left = {result.scenario_id: result for result in before if result.split == split}
+    right = {result.scenario_id: result for result in after if result.split == split}
+    if left.keys() != right.keys():
+        raise IdentityMismatch(
+            f"{len(left.keys() ^ right.keys())} items of the {split} split were measured for one subject alone",
+            next_step="Measure both subjects on the same splits of the same suite.",
+            split=split,
+        )
+    pairs = [(left[name], right[name]) for name in sorted(left)]
+    graded = [pair for pair in pairs if all(result.outcome == "graded" for result in pair)]
+    return graded, len(pairs) - len(graded)
+
+
+def _value(result: ItemResult, metric: Metric) -> float:
+    return result.score if metric == "score" else float(result.passed)
+
+
+def _compare_pairs(pairs: Sequence[Pair], missing: int, metric: Metric, confidence: float, seed: int) -> PairedComparison:
+    sources = [one.source for one, _ in pairs]
+    old = [_value(one, metric) for one, _ in pairs]
+    new = [_value(other, metric) for _, other in pairs]
+    gained = [b - a for a, b in zip(old, new, strict=True)]
+    return PairedComparison(
+        metric=metric,
+        before=interval(old, sources, confidence=confidence, seed=seed),
+        after=interval(new, sources, confidence=confidence, seed=seed),
+        difference=interval(gained, sources, confidence=confidence, seed=seed, limits=(-1.0, 1.0)),
+        better=sum(gain > 0 for gain in gained),
+        worse=sum(gain < 0 for gain in gained),
+        mcnemar_p=mcnemar(sum(one.passed and not other.passed for one, other in pairs), sum(other.passed and not one.passed for one, other in pairs)),
+        detectable_difference=detectable_difference(gained, sources, confidence=confidence),
+        missing=missing,
+    )
+
+
+def mcnemar(only_before: int, only_after: int) -> float:
+    """Exact two-sided McNemar test: twice the smaller binomial(1/2) tail over the discordant items, at most 1.
+
+    It takes items as independent; where sources hold several items, the clustered interval decides and this informs.
+    """
+    n = only_before + only_after
+    tail = sum(math.comb(n, i) for i in range(min(only_before, only_after) + 1))
+    return min(1.0, 2 * tail / (1 << n))
+
+
+def detectable_difference(differences: Sequence[float], sources: Sequence[str], *, confidence: float = 0.95) -> float:
+    """The smallest true difference that these items would show with 80% power: (z(1-a/2) + z(0.8)) times the clustered standard error.
+
+    The usual minimum detectable effect (Bloom 1995; for evaluations: Miller, "Adding Error Bars to Evals", 2024), with the standard error
+    taken from the paired differences themselves. Without any spread it is the share of sources that could differ unseen.
+    """
+    if not differences:
+        return 1.0
+    clustered = _by_source(differences, sources)
+    k = len(clustered.sums)
+    if k == 1:
+        return 1.0
+    residuals = clustered.sums - clustered.counts * clustered.mean
+    error = math.sqrt(float(residuals @ residuals) * k / (k - 1)) / float(clustered.counts.sum())
+    unseen = 1.0 - ((1.0 - confidence) / 2) ** (1 / k)
+    found = (_NORMAL.inv_cdf(1 - (1 - confidence) / 2) + _NORMAL.inv_cdf(POWER)) * error
+    return min(1.0, found if error > 1e-12 else unseen)
