@@ -53,3 +53,11 @@ class TrainOutput(Record):
     """Of the steps alone, summed over attempts that count."""
     resumed_from_step: int
     """0 when it ran in one go."""
+    losses: str
+    """Path of the loss curve (JSON: one loss a step), relative to the run directory."""
+    base: str
+    """Digest of the base model."""
+    dataset: str
+    """Digest of the rows."""
+    plan: TrainPlan
+    """As it was carried out."""

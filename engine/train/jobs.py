@@ -1,0 +1,28 @@
+"""What a training worker is told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from engine.base.record import Record
+from engine.config import Profile
+from engine.generate.types import PreparedBase
+from engine.train.types import TrainPlan
+
+
+class TrainJob(Record):
+    """One training run, resolved."""
+
+    model: str
+    """The profile's name in clusters.json."""
+    profile: Profile
+    """As it was at submission."""
+    base: PreparedBase | None
+    """Null for the scripted double only."""
+    dataset: str
+    """Absolute path of the curated rows (JSON lines); the store's artifact."""
+    dataset_digest: str
+    """SHA-256 of that file; checked before a step is taken."""
+    plan: TrainPlan
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the weights are held."""

@@ -1,0 +1,141 @@
+"""Trains a version: rows and plan in, an adapter with its evidence out.
+
+    work/checkpoints/        resumable points (private; see `checkpoints.py`)
+    outputs/
+      adapter/               safetensors and configuration; its digest names the version
+      merged/                the base with the adapter added in, where this machine serves merged weights
+      fingerprint.json       log-probabilities by which a server can prove that it answers with these weights
+      losses.json            one loss a step
+
+Killed at any instant, the same run started again goes on from its newest verified checkpoint and ends with the same adapter. Outputs are
+made afresh each time and count only through result.json.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.base.digests import tree_sha256
+from engine.base.files import write_atomic, write_json
+from engine.base.paths import RunPaths
+from engine.config import ScriptedProfile
+from engine.errors import DependencyMissing, ResourceExhausted
+from engine.generate.fingerprint import fingerprint_probe_texts
+from engine.generate.types import Fingerprint
+from engine.jobs.types import Progress
+from engine.jobs.worker import WorkerContext, run_worker
+from engine.train.jobs import TrainJob
+from engine.train.rows import CuratedRow, read_dataset
+from engine.train.scripted import train_scripted
+from engine.train.types import TrainOutput
+
+if TYPE_CHECKING:
+    from engine.train.sft import Trained
+
+
+def train(context: WorkerContext) -> dict[str, Any]:
+    """The body of a training run."""
+    job = TrainJob.model_validate(context.config.job)
+    rows = read_dataset(Path(job.dataset), job.dataset_digest)
+    if context.paths.outputs.exists():
+        shutil.rmtree(context.paths.outputs)
+    with foreign_errors_named():
+        if isinstance(job.profile, ScriptedProfile):
+            output = train_scripted(job, job.profile, context.paths, context.report, context.check_cancelled)
+        else:
+            output = train_managed(job, rows, context)
+    shutil.rmtree(context.paths.work / "checkpoints", ignore_errors=True)
+    artifacts = {"adapter": output.adapter_dir, "fingerprint": output.fingerprint, "losses": output.losses}
+    if output.merged_dir is not None:
+        artifacts["merged"] = output.merged_dir
+    return {**output.model_dump(mode="json"), "artifacts": artifacts}
+
+
+def train_managed(job: TrainJob, rows: list[CuratedRow], context: WorkerContext) -> TrainOutput:
+    """Trains a real model and writes what serving it needs."""
+    from engine.train.sft import train_adapter
+
+    trained = train_adapter(job, rows, context.paths.work, context.report, context.check_cancelled)
+    context.check_cancelled()
+    context.report(Progress(phase="saving", message="writing the adapter" + (" and the merged weights" if job.plan.merge else "")))
+    return write_outputs(job, rows, trained, context.paths)
+
+
+def write_outputs(job: TrainJob, rows: list[CuratedRow], trained: Trained, paths: RunPaths) -> TrainOutput:
+    """Adapter, merged weights, fingerprint and loss curve of a finished training."""
+    from engine.generate.fingerprint_torch import compute_fingerprint
+    from engine.train.sft import load_base
+    from engine.train.weights import merge, save_adapter
+
+    if job.base is None:
+        raise DependencyMissing(f"the base model of {job.model} is not prepared", next_step="Run set-up, or onboard the model again.")
+    outputs = paths.outputs
+    save_adapter(trained.model, outputs / "adapter", base_digest=job.base.digest)
+    adapter = tree_sha256(outputs / "adapter")
+    model = trained.model
+    if job.plan.merge:
+        merge(Path(job.base.directory), outputs / "adapter", outputs / "merged")
+        trained.model = None  # before the merged weights come into memory
+        model = load_base(str(outputs / "merged"), job.plan, job.device)
+    texts = fingerprint_probe_texts([conversation(row, trained.tokenizer, job) for row in rows])
+    fingerprint: Fingerprint = compute_fingerprint(model, trained.tokenizer, texts, weights=adapter)
+    write_atomic(outputs / "fingerprint.json", fingerprint.model_dump_json().encode())
+    write_json(outputs / "losses.json", trained.losses)
+    return TrainOutput(
+        adapter=adapter,
+        adapter_dir="outputs/adapter",
+        merged_dir="outputs/merged" if job.plan.merge else None,
+        fingerprint="outputs/fingerprint.json",
+        steps=len(trained.losses),
+        first_loss=trained.losses[0],
+        final_loss=trained.losses[-1],
+        tokens=trained.tokens,
+        train_seconds=round(trained.seconds, 3),
+        resumed_from_step=trained.resumed_from_step,
+        losses="outputs/losses.json",
+        base=job.base.digest,
+        dataset=job.dataset_digest,
+        plan=job.plan,
+    )
+
+
+def conversation(row: CuratedRow, tokenizer: Any, job: TrainJob) -> str:
+    """A row as the text that was trained on."""
+    prompt = tokenizer.apply_chat_template([message.model_dump() for message in row.messages], tokenize=False, add_generation_prompt=True)
+    return f"{prompt}{row.completion}{getattr(job.profile, 'stop_token', '')}"
+
+
+@contextmanager
+def foreign_errors_named() -> Iterator[None]:
+    """Turns what libraries raise for want of a package, memory or disk into errors that say what to do."""
+    try:
+        yield
+    except ImportError as error:
+        raise DependencyMissing(f"training needs a package that is missing: {error}", next_step="Run `make setup` again.") from error
+    except MemoryError as error:
+        raise _exhausted("memory", error) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _exhausted("disk", error) from error
+        raise
+    except RuntimeError as error:
+        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+            raise _exhausted("memory", error) from error
+        raise
+
+
+def _exhausted(what: str, error: BaseException) -> ResourceExhausted:
+    advice = {
+        "memory": "Lower training.micro_batch_size or set training.gradient_checkpointing in the model's profile; the run resumes where it was.",
+        "disk": "Free disk space and start the run again; it resumes from its newest checkpoint.",
+    }
+    return ResourceExhausted(f"training ran out of {what}: {str(error)[:300]}", next_step=advice[what], resource=what)
+
+
+if __name__ == "__main__":
+    run_worker(train)
