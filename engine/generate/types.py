@@ -127,6 +127,34 @@ class Weights(Record):
     """Path of the fingerprint file."""
 
 
+class PreparedBase(Record):
+    """A base model ready to be served and trained: one directory with nothing in it but safetensors, tokenizer and configuration."""
+
+    directory: str
+    """Absolute path."""
+    digest: str
+    """Of the directory's files; names the base."""
+    chat_template: str
+    """Digest of the chat template; empty where the model has none."""
+    fingerprint: str | None = None
+    """Path of the base's fingerprint file; null where the machine that prepared it could not run the model."""
+    weights_bytes: int = 0
+    """Size of the safetensors files."""
+
+
+class ServerStatus(Record):
+    """A managed model server, as the process table and its record show it."""
+
+    base: str
+    """Name of the model profile."""
+    state: Literal["starting", "healthy", "unhealthy", "stopped"]
+    answers_as: str
+    """Digest of the merged weights that it holds; the base's where versions answer as adapters; empty while unknown."""
+    pid: int | None = None
+    port: int | None = None
+    memory_bytes: int | None = None
+
+
 class Generator(Protocol):
     """Answers requests. `vllm`, `endpoint` and `scripted` are the implementations (`engine/generate/open.py` chooses)."""
 

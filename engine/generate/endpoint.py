@@ -1,0 +1,98 @@
+"""Answers from any OpenAI-compatible endpoint.
+
+Its weights cannot be proved, so the fingerprint verdict is `unproved`; it is never trained. The key comes from the environment at the moment of
+asking and stands in no record, message or log. Plain HTTP is taken only where nobody else listens: loopback and private addresses.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import random
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from engine.config import EndpointProfile
+from engine.errors import ArgumentInvalid, ConfigInvalid
+from engine.generate.chat import Batch, Target
+from engine.generate.types import Answer, FingerprintReport, GeneratorIdentity, Request
+
+
+class EndpointGenerator:
+    """A generator over one endpoint's model."""
+
+    def __init__(self, name: str, profile: EndpointProfile, *, check_cancelled: Callable[[], None]) -> None:
+        check_base_url(name, profile.base_url)
+        self._name = name
+        self._profile = profile
+        self._check_cancelled = check_cancelled
+
+    @property
+    def identity(self) -> GeneratorIdentity:
+        model = self._profile.model
+        return GeneratorIdentity(engine=f"endpoint {self._profile.base_url}", base=model, weights=model, chat_template="", served_as="remote")
+
+    def prove(self) -> FingerprintReport:
+        """Nobody can say which weights answer behind a foreign endpoint."""
+        return FingerprintReport(verdict="unproved")
+
+    def answer(self, requests: Sequence[Request], on_answer: Callable[[Answer], None]) -> None:
+        """Answers every request; raises GenerationFailed when nothing succeeds any more."""
+        profile = self._profile
+        if not profile.structured_output and any(request.settings.json_schema is not None for request in requests):
+            raise ArgumentInvalid(
+                f"the endpoint of model {self._name} does not take a JSON schema (structured_output is false)",
+                next_step="Measure it with structured output switched off.",
+            )
+        target = Target(
+            base_url=profile.base_url.rstrip("/"),
+            model=profile.model,
+            headers=self._headers(),
+            concurrency=profile.concurrency,
+            timeout_seconds=profile.request_timeout_seconds,
+            managed=False,
+        )
+        source = random.Random()  # noqa: S311 - spreads retries over time, nothing else
+        Batch(requests, on_answer, check_cancelled=self._check_cancelled, random_source=source).run(target)
+
+    def close(self) -> None:
+        """Nothing is held between batches."""
+
+    def _headers(self) -> dict[str, str]:
+        variable = self._profile.api_key_env
+        if variable is None:
+            return {}
+        key = os.environ.get(variable, "").strip()
+        if not key:
+            raise ConfigInvalid(
+                f"model {self._name} takes its API key from the environment variable {variable}, which is not set",
+                next_step=f"Set {variable} where Modelsmith is started.",
+            )
+        return {"Authorization": f"Bearer {key}"}
+
+
+def check_base_url(name: str, url: str) -> None:
+    """Refuses a URL that would send a key or a customer's text in the clear, or that holds a password itself."""
+    parts = urlsplit(url)
+    refusal = ""
+    if parts.username or parts.password:
+        refusal = "it holds credentials"
+    elif not parts.hostname:
+        refusal = "it names no host"
+    elif parts.scheme == "http" and not _is_private(parts.hostname):
+        refusal = "plain http is taken for loopback and private addresses only"
+    if refusal:
+        raise ConfigInvalid(
+            f"models.{name}.base_url: {refusal}",
+            next_step="Use an https:// URL up to and including /v1, and put the key into the variable that api_key_env names.",
+        )
+
+
+def _is_private(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_private

@@ -1,0 +1,450 @@
+"""Managed model servers: found or started, kept well, told which weights to hold, stopped when not needed.
+
+A server belongs to the workspace, not to the process that started it: it runs in a session of its own, outlives workers and the daemon, and
+is found again through its record (`server_record.py`) by pid and start time. Workers and the daemon share it under two file locks.
+
+What is promised:
+
+- Never a stranger: a server counts as ours only when the recorded process is alive and what listens on its port knows the key and the
+  unguessable name of this start.
+- Never the wrong weights: nothing is answered unless the weights were loaded and proved by a fingerprint in this server; they cannot change
+  while a batch is being answered; a crash during a change leaves `unknown`, which means that they are loaded and proved again.
+- Bounded patience: a server that dies or hangs is replaced, MAX_STARTS times in one call; then ServerFailed with the end of its log.
+
+Not here: asking questions (`chat.py`), what the command line is (`vllm_command.py`), when a server is idle enough to stop (the daemon asks).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from engine.base.digests import digest_of
+from engine.base.ids import check_identifier
+from engine.base.paths import Workspace
+from engine.base.processes import end_group, group_rss_bytes, is_alive, spawn_detached
+from engine.errors import ArtifactCorrupt, FingerprintMismatch, ServerFailed
+from engine.fleet.probe import probe_local
+from engine.generate import server_control
+from engine.generate.fingerprint import compare, load_fingerprint
+from engine.generate.server_control import ServerAddress, ServerUnwell
+from engine.generate.server_record import ServerDirectory, ServerRecord
+from engine.generate.types import Fingerprint, FingerprintReport, PreparedBase, ServerStatus, Weights
+from engine.generate.vllm_command import INHERITED, Command
+
+MAX_STARTS = 3
+"""Starts of one server within one call, before giving up."""
+MAX_CHANGES = 3
+"""Attempts to load the weights that a call asks for; between them the server is replaced."""
+HEALTH_CALL_SECONDS = 5.0
+"""One health call; a silent server is asked again until its time is up, and a cancelled caller is heard in between."""
+GRACE_SECONDS = 5.0
+"""Between asking a server to end and killing it."""
+SERVER_TAG = "MODELSMITH_SERVER"
+"""Environment variable with the server's directory. A start that was killed before it could be recorded is found by it, and ended."""
+
+
+class ServerPlan(NamedTuple):
+    """A server that somebody wants: what to run and what to expect of it."""
+
+    model: str
+    """Name of the model profile; with the base's digest it names the server."""
+    base: PreparedBase
+    adapters: bool
+    """Versions answer as adapters; otherwise the weights themselves are exchanged."""
+    quantised: bool
+    """The server holds the base in fewer bits than its fingerprint was computed with."""
+    command: Callable[[str, int], Command]
+    """The command line for a served name and a port."""
+    start_timeout_seconds: float
+    health_seconds: float
+    """How long a healthy server may be silent before it counts as hung."""
+    idle_stop_seconds: float
+    memory_bytes: int
+
+    @property
+    def key(self) -> str:
+        return check_identifier(f"{self.model}-{self.base.digest[:12]}", "server key")
+
+
+class Session(NamedTuple):
+    """A server that holds the wanted weights, for as long as the session lasts."""
+
+    plan: ServerPlan
+    address: ServerAddress
+    answers_to: str
+    """The model name to ask for."""
+    report: FingerprintReport | None
+    """The proof, when the weights were loaded for this session; null when they were already there, proved earlier."""
+
+
+class _Started(NamedTuple):
+    """A start of a server: what is compared to tell one start from the next."""
+
+    record: ServerRecord
+    address: ServerAddress
+
+
+def _never() -> None:
+    """Nothing asks the wait to end."""
+
+
+class ModelServers:
+    """The managed servers of one workspace."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._root = workspace.servers.resolve()
+
+    # ---- starting ----------------------------------------------------------------------------------------------------------------
+
+    def warm(self, plan: ServerPlan) -> None:
+        """Starts the server unless it runs, and does not wait for it: start-up hides behind other work."""
+        self._claim(plan)
+
+    def ensure(self, plan: ServerPlan, *, check_cancelled: Callable[[], None] = _never) -> ServerAddress:
+        """A healthy server for `plan`: the one that runs, or a new one. `check_cancelled` is called while waiting and may raise."""
+        return self._ensure(plan, check_cancelled).address
+
+    def _ensure(self, plan: ServerPlan, check_cancelled: Callable[[], None]) -> _Started:
+        directory = self._directory(plan.key)
+        reason = ""
+        for _ in range(MAX_STARTS):
+            started = self._claim(plan)
+            reason = self._await_health(plan, started, check_cancelled)
+            if not reason:
+                return started
+            log = directory.log_tail()
+            self._discard(directory, started.record)
+        raise ServerFailed(
+            f"the server of model {plan.model} failed {MAX_STARTS} times: {reason}",
+            next_step=f"Read {directory.log}; free memory or mend the model profile, then run the same command again.",
+            log=log[-1500:],
+        )
+
+    def _claim(self, plan: ServerPlan) -> _Started:
+        """The running server, or a newly started one; in either case perhaps not healthy yet."""
+        directory = self._directory(plan.key)
+        directory.make()
+        wanted = digest_of(_command_content(plan.command("NAME", 0)))
+        with directory.lifecycle():
+            record = directory.read()
+            if record is not None:
+                if is_alive(record.identity) and record.command == wanted:
+                    return _Started(record, _address(record))
+                self._end(directory, record)
+            _kill_tagged(directory.root)
+            return self._start(plan, directory, wanted)
+
+    def _start(self, plan: ServerPlan, directory: ServerDirectory, command_digest: str) -> _Started:
+        address = ServerAddress(free_port(), secrets.token_urlsafe(24), f"{plan.model}-{secrets.token_hex(8)}")
+        command = plan.command(address.served_name, address.port)
+        environment = command.environment | {"VLLM_API_KEY": address.api_key, SERVER_TAG: str(directory.root)}
+        if directory.log.exists():
+            os.replace(directory.log, directory.log.with_suffix(".log.1"))
+        identity = spawn_detached(list(command.argv), cwd=directory.root, env=environment, log=directory.log)
+        record = ServerRecord(
+            model=plan.model,
+            base=plan.base.digest,
+            command=command_digest,
+            pid=identity.pid,
+            start_ticks=identity.start_ticks,
+            port=address.port,
+            served_name=address.served_name,
+            api_key=address.api_key,
+            state="starting",
+            started_at=time.time(),
+            start_timeout_seconds=plan.start_timeout_seconds,
+            idle_stop_seconds=plan.idle_stop_seconds,
+            memory_bytes=plan.memory_bytes,
+        )
+        directory.touch()
+        directory.write(record)
+        return _Started(record, address)
+
+    def _await_health(self, plan: ServerPlan, started: _Started, check_cancelled: Callable[[], None]) -> str:
+        """Waits until the server is healthy: empty then, else why it is not."""
+        record = started.record
+        if record.state == "healthy":
+            deadline = time.monotonic() + plan.health_seconds
+        else:
+            deadline = time.monotonic() + max(0.0, record.started_at + plan.start_timeout_seconds - time.time())
+        pause = 0.02
+        while True:
+            if not is_alive(record.identity):
+                return "its process ended"
+            try:
+                server_control.check_health(started.address, timeout_seconds=min(plan.health_seconds, HEALTH_CALL_SECONDS))
+            except ServerUnwell as unwell:
+                if time.monotonic() > deadline:
+                    return f"not healthy in time ({unwell})"
+            else:
+                if record.state != "healthy":
+                    self._update(record, state="healthy")
+                return ""
+            check_cancelled()
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.25)
+
+    # ---- weights -----------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def answering(self, plan: ServerPlan, weights: Weights, *, check_cancelled: Callable[[], None] = _never) -> Iterator[Session]:
+        """A session in which the server answers with `weights` and nobody can change them.
+
+        Waits for batches with other weights. Raises FingerprintMismatch when the server does not answer with what was loaded, ServerFailed when
+        it cannot be made to work.
+        """
+        directory = self._directory(plan.key)
+        report: FingerprintReport | None = None
+        while True:
+            started = self._ensure(plan, check_cancelled)
+            with directory.weights(exclusive=False, while_waiting=check_cancelled):
+                if self._holds(directory, started.record, plan, weights):
+                    directory.touch()
+                    try:
+                        yield Session(plan, started.address, _answers_to(plan, started.address, weights), report)
+                    finally:
+                        directory.touch()
+                    return
+            with directory.weights(exclusive=True, while_waiting=check_cancelled):
+                report = self._change(plan, weights, check_cancelled)
+
+    def _holds(self, directory: ServerDirectory, started: ServerRecord, plan: ServerPlan, weights: Weights) -> bool:
+        record = directory.read()
+        if record is None or record.served_name != started.served_name:
+            return False
+        return weights.digest in record.adapters if plan.adapters else record.loaded == weights.digest
+
+    def _change(self, plan: ServerPlan, weights: Weights, check_cancelled: Callable[[], None]) -> FingerprintReport:
+        """Loads `weights` and proves them. The caller holds `weights.lock` alone."""
+        directory = self._directory(plan.key)
+        _check_files(weights, adapters=plan.adapters)
+        mismatch: FingerprintReport | None = None
+        reason = ""
+        for _ in range(MAX_CHANGES):
+            started = self._ensure(plan, check_cancelled)
+            try:
+                if not plan.adapters:
+                    self._update(started.record, loaded=None)
+                    server_control.load_merged(started.address, weights.merged_dir or plan.base.directory)
+                elif weights.digest != plan.base.digest:
+                    server_control.load_adapter(started.address, adapter_name(weights.digest), str(weights.adapter_dir))
+                report = self.measure(Session(plan, started.address, _answers_to(plan, started.address, weights), None), weights)
+            except ServerUnwell as unwell:
+                reason = str(unwell)
+                self._discard(directory, started.record)
+                continue
+            if report.verdict != "mismatch":
+                self._record_proved(started.record, plan, weights)
+                return report
+            mismatch = report
+        if mismatch is not None:
+            raise mismatch_error(plan.model, weights, mismatch)
+        raise ServerFailed(
+            f"the server of model {plan.model} failed to load weights {weights.digest[:12]}: {reason}",
+            next_step=f"Read {directory.log}; then run the same command again.",
+            weights=weights.digest,
+        )
+
+    def measure(self, session: Session, weights: Weights) -> FingerprintReport:
+        """Probes which weights answer in `session` now. ServerUnwell when the server gives no log-probabilities."""
+        expected = expected_fingerprint(session.plan.base, weights)
+        if expected is None:
+            return FingerprintReport(verdict="unproved")
+        started = time.perf_counter()
+        measured = [server_control.probe(session.address, session.answers_to, probe.token_ids) for probe in expected.probes]
+        return compare(expected, measured, quantised=session.plan.quantised, seconds=round(time.perf_counter() - started, 3))
+
+    def responds(self, session: Session) -> bool:
+        """Whether the server still completes a short text in time. One that does not is ended, so that the next `ensure` starts another."""
+        try:
+            server_control.check_answers(session.address, timeout_seconds=session.plan.health_seconds)
+        except ServerUnwell:
+            directory = self._directory(session.plan.key)
+            record = directory.read()
+            if record is not None and record.served_name == session.address.served_name:
+                self._discard(directory, record)
+            return False
+        return True
+
+    # ---- stopping ----------------------------------------------------------------------------------------------------------------
+
+    def stop_idle(self, now: str) -> list[str]:
+        """Stops servers that nobody has used for their profile's time, and forgets dead ones. Returns the keys of those stopped."""
+        moment = datetime.fromisoformat(now).timestamp()
+        return [
+            key
+            for key, directory, record in self._recorded()
+            if self._stop_if_free(directory, record, unused_before=moment - record.idle_stop_seconds)
+        ]
+
+    def stop_for_memory(self, needed_bytes: int) -> list[str]:
+        """Stops servers that answer nothing now, longest unused first, until `needed_bytes` of memory are free. Returns the keys of those stopped."""
+        stopped: list[str] = []
+        for key, directory, record in sorted(self._recorded(), key=lambda entry: entry[1].last_used()):
+            if probe_local().memory_available_bytes >= needed_bytes:
+                break
+            if self._stop_if_free(directory, record, unused_before=None):
+                stopped.append(key)
+        return stopped
+
+    def stop_all(self) -> list[str]:
+        """Stops every server, also one that is answering."""
+        stopped: list[str] = []
+        for root in sorted(path for path in self._root.glob("*") if path.is_dir()):
+            directory = ServerDirectory(root)
+            with directory.lifecycle():
+                record = directory.read()
+                if record is not None:
+                    self._end(directory, record)
+                    stopped.append(root.name)
+                _kill_tagged(root)
+        return stopped
+
+    def status(self) -> list[ServerStatus]:
+        """The servers as the records and the process table show them; no server is asked."""
+        lines: list[ServerStatus] = []
+        for _, _, record in self._recorded():
+            alive = is_alive(record.identity)
+            lines.append(
+                ServerStatus(
+                    base=record.model,
+                    state=_state(record, alive),
+                    answers_as=record.loaded or (record.base if record.adapters else ""),
+                    pid=record.pid if alive else None,
+                    port=record.port if alive else None,
+                    memory_bytes=group_rss_bytes(record.identity) if alive else None,
+                )
+            )
+        return lines
+
+    def _stop_if_free(self, directory: ServerDirectory, record: ServerRecord, *, unused_before: float | None) -> bool:
+        with directory.weights_if_free() as free, directory.lifecycle():
+            current = directory.read()
+            if current is None or current.served_name != record.served_name:
+                return False
+            alive = is_alive(current.identity)
+            recently_used = unused_before is not None and directory.last_used() > unused_before
+            if alive and (not free or recently_used):
+                return False
+            self._end(directory, current)
+            return alive
+
+    def _discard(self, directory: ServerDirectory, record: ServerRecord) -> None:
+        """Ends this start of a server; a later start is left alone."""
+        with directory.lifecycle():
+            current = directory.read()
+            if current is not None and current.served_name == record.served_name:
+                self._end(directory, current)
+
+    def _end(self, directory: ServerDirectory, record: ServerRecord) -> None:
+        """Ends the recorded process with all its helpers, and forgets it. The caller holds `lifecycle.lock`."""
+        end_group(record.identity, GRACE_SECONDS)
+        directory.forget()
+
+    # ---- records -----------------------------------------------------------------------------------------------------------------
+
+    def _directory(self, key: str) -> ServerDirectory:
+        return ServerDirectory(self._root / key)
+
+    def _recorded(self) -> list[tuple[str, ServerDirectory, ServerRecord]]:
+        found: list[tuple[str, ServerDirectory, ServerRecord]] = []
+        for path in sorted(self._root.glob("*/server.json")):
+            directory = ServerDirectory(path.parent)
+            record = directory.read()
+            if record is not None:
+                found.append((path.parent.name, directory, record))
+        return found
+
+    def _update(self, record: ServerRecord, **changes: object) -> None:
+        """Changes fields of this start's record; does nothing when another start has taken its place."""
+        directory = self._directory(f"{record.model}-{record.base[:12]}")
+        with directory.lifecycle():
+            current = directory.read()
+            if current is not None and current.served_name == record.served_name:
+                directory.write(current.model_copy(update=changes))
+
+    def _record_proved(self, record: ServerRecord, plan: ServerPlan, weights: Weights) -> None:
+        current = self._directory(plan.key).read() or record
+        if plan.adapters:
+            self._update(record, adapters=tuple(dict.fromkeys((*current.adapters, weights.digest))), changes=current.changes + 1)
+        else:
+            self._update(record, loaded=weights.digest, changes=current.changes + 1)
+
+
+def expected_fingerprint(base: PreparedBase, weights: Weights) -> Fingerprint | None:
+    """The fingerprint that `weights` must show; None when the machine that made them could not compute one."""
+    path = weights.fingerprint or (base.fingerprint if weights.digest == base.digest else None)
+    return None if path is None else load_fingerprint(path)
+
+
+def adapter_name(digest: str) -> str:
+    """The name under which an adapter answers: its content."""
+    return f"adapter-{digest[:32]}"
+
+
+def free_port() -> int:
+    """A port on loopback that is free now. Should another program take it first, the server does not start, and is started on another."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _state(record: ServerRecord, alive: bool) -> Literal["starting", "healthy", "unhealthy", "stopped"]:
+    if not alive:
+        return "stopped"
+    overdue = record.state == "starting" and time.time() > record.started_at + record.start_timeout_seconds
+    return "unhealthy" if overdue else record.state
+
+
+def _address(record: ServerRecord) -> ServerAddress:
+    return ServerAddress(record.port, record.api_key, record.served_name)
+
+
+def _answers_to(plan: ServerPlan, address: ServerAddress, weights: Weights) -> str:
+    return adapter_name(weights.digest) if plan.adapters and weights.digest != plan.base.digest else address.served_name
+
+
+def _check_files(weights: Weights, *, adapters: bool) -> None:
+    """The files must be there before a server is told to read them: a missing checkpoint would take the server down."""
+    place = weights.adapter_dir if adapters else weights.merged_dir
+    if place is not None and not any(Path(place).glob("*.safetensors")):
+        raise ArtifactCorrupt(f"{place} holds no safetensors file", next_step="Train this version again.", weights=weights.digest)
+
+
+def mismatch_error(model: str, weights: Weights, report: FingerprintReport) -> FingerprintMismatch:
+    """The error for a server that answers with other weights than it was told to hold."""
+    return FingerprintMismatch(
+        f"model {model} was told to answer with weights {weights.digest[:12]}, but answers with others: "
+        f"mean difference {report.mean_difference} nats, limit {report.limit}",
+        next_step="Run the same command again; if it repeats, verify the version's files and prepare the base model anew.",
+        weights=weights.digest,
+        mean_difference=report.mean_difference,
+        limit=report.limit,
+    )
+
+
+def _command_content(command: Command) -> object:
+    """What makes two command lines the same: not what they inherit, which differs between the daemon and its workers."""
+    return [list(command.argv), {name: value for name, value in command.environment.items() if name not in INHERITED}]
+
+
+def _kill_tagged(root: Path) -> None:
+    """Ends servers of this directory that no record names."""
+    tag = f"{SERVER_TAG}={root}".encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if tag in (entry / "environ").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGKILL)
+        except OSError:
+            continue
