@@ -50,6 +50,7 @@ def main() -> int:
     STATE.mkdir(exist_ok=True)
     with (STATE / "setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second `make` waits here and then finds everything done
+        os.set_inheritable(lock.fileno(), True)  # pip holds the lock too: where set-up was killed, the next one waits for its orphan
         if is_current():
             return 0
         started = time.monotonic()
@@ -179,7 +180,14 @@ def run(command: list[str], *, folder: Path = ROOT, limit_seconds: float | None 
         start = log.tell()
         try:
             done = subprocess.run(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False, timeout=limit_seconds
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+                timeout=limit_seconds,
+                close_fds=False,
             )
         except subprocess.TimeoutExpired:
             raise SetupFailed(f"`{' '.join(command)}` did not end within {limit_seconds} s") from None
