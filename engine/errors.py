@@ -15,6 +15,7 @@
         KeyReused                   key_reused           an idempotency key that came back with other arguments
         StaleEpoch                  stale_epoch          a worker that lost its claim
         StateConflict               state_conflict       a compare-and-set that found another state
+        StoreOwned                  store_owned          another process owns this workspace's store
       Integrity                     something is not what it claims to be         exit 3
         LeakageFound                leakage_found        a training row that is, or nearly is, an evaluation item
         FingerprintMismatch         fingerprint_mismatch the weights that answer are not the ones asked for
@@ -25,6 +26,8 @@
         ServerFailed                server_failed        a model server that does not start, died or hangs
         GenerationFailed            generation_failed    an endpoint that refuses, times out or answers nonsense
         WorkerLost                  worker_lost          a worker process that ended without a result
+        WorkerCrashed               worker_crashed       an exception in a worker that nobody foresaw
+        StoreFailed                 store_failed         a write whose outcome is unknown; the owner of the store must exit
         ResourceExhausted           resource_exhausted   out of memory or disk
         DependencyMissing           dependency_missing   a package or file that set-up should have brought
         TrainingDiverged            training_diverged    a loss that is NaN or infinite
@@ -121,6 +124,10 @@ class StateConflict(Conflict):
     code = "state_conflict"
 
 
+class StoreOwned(Conflict):
+    code = "store_owned"
+
+
 class Integrity(ModelsmithError):
     """Something is not what it claims to be; no result may be built on it."""
 
@@ -165,6 +172,14 @@ class GenerationFailed(Infrastructure):
 
 class WorkerLost(Infrastructure):
     code = "worker_lost"
+
+
+class WorkerCrashed(Infrastructure):
+    code = "worker_crashed"
+
+
+class StoreFailed(Infrastructure):
+    code = "store_failed"
 
 
 class ResourceExhausted(Infrastructure):
