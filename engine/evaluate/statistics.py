@@ -200,25 +200,6 @@ def compare(
     return _compare_pairs(*_pairs(before, after, split), metric, confidence, seed)
 
 
-def compare_slices(
-    before: Sequence[ItemResult],
-    after: Sequence[ItemResult],
-    *,
-    split: Split,
-    slices: Sequence[str],
-    metric: Metric = "score",
-    confidence: float = 0.95,
-    seed: int = 17,
-) -> dict[str, PairedComparison]:
-    """The same for each slice, by `tag=value`."""
-    pairs, _ = _pairs(before, after, split)
-    partner = {one.scenario_id: (one, other) for one, other in pairs}
-    members = slice_members([one for one, _ in pairs], slices)
-    return {
-        name: _compare_pairs([partner[result.scenario_id] for result in results], 0, metric, confidence, seed) for name, results in members.items()
-    }
-
-
 def flips(before: Sequence[ItemResult], after: Sequence[ItemResult], *, split: Split, metric: Metric = "score") -> list[Flip]:
     """The items whose score moved, worst regression first."""
     pairs, _ = _pairs(before, after, split)

@@ -1,0 +1,1 @@
+"""Baselines without a language model: what a specialist has to beat to be worth serving."""

@@ -1,0 +1,106 @@
+"""What the workers of measuring are told and what they return."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from engine.base.record import Record
+from engine.config import Profile
+from engine.evaluate.types import EvaluationSummary, PairedComparison, Split
+from engine.generate.types import PreparedBase, Weights
+
+
+class CompileJob(Record):
+    """A domain to compile."""
+
+    domain: str
+    """Folder in `domains/`."""
+    domain_digest: str
+    """What `domain_digest` said when the run was accepted; a folder that changed since is refused."""
+
+
+class CompileOutput(Record):
+    """What was compiled."""
+
+    domain_digest: str
+    suite: str
+    """Digest of the scenarios and their splits."""
+    scenarios: dict[Split, int]
+    """Items by split."""
+    pool: int
+    """Rows of the training pool."""
+    pool_overlaps: int
+    """Pool rows that nearly duplicate an evaluation item; curation refuses to train on one."""
+    overlap_examples: tuple[str, ...] = ()
+    """The first of them, as `row id ~ scenario id (split)`."""
+
+
+class FloorJob(Record):
+    """Baselines to fit and measure."""
+
+    domain_digest: str
+    splits: tuple[Split, ...] = ("core", "held_out")
+
+
+class FloorLine(Record):
+    """One baseline that was tried."""
+
+    method: str
+    fits: bool
+    """False when this output or pool is nothing for the method; then there are no figures."""
+    summary: EvaluationSummary | None = None
+
+
+class FloorOutput(Record):
+    """The floor, and everything that was tried."""
+
+    chosen: str | None
+    """The method with the best mean on core; null when none fits. Held-out has no say in it."""
+    summary: EvaluationSummary | None
+    """Of the chosen method."""
+    methods: tuple[FloorLine, ...]
+    domain_digest: str
+
+
+class EvaluateJob(Record):
+    """One subject to measure."""
+
+    domain: str
+    """Folder in `domains/`; read only when the digest below is not compiled yet."""
+    domain_digest: str
+    model: str
+    """Name of the profile."""
+    profile: Profile
+    """The profile as it was when the run was accepted."""
+    base: PreparedBase | None
+    """The prepared base; null for an endpoint or the scripted double."""
+    weights: Weights | None
+    """The version's weights; null measures the base."""
+    subject: str
+    """`base` or a version id."""
+    splits: tuple[Split, ...] = Field(default=("core", "held_out"), min_length=1)
+    structured: bool
+    """Hold decoding to the output schema."""
+    measure_structured: bool
+    """Also answer core with the switch the other way, to show what it buys."""
+    device: Literal["cpu", "cuda"]
+
+
+class StructuredEffect(Record):
+    """What holding decoding to the schema buys, on core."""
+
+    comparison: PairedComparison
+    """Before: free decoding; after: held to the schema."""
+    schema_valid_free: float | None
+    """Share of free answers that satisfy the schema."""
+    schema_valid_structured: float | None
+
+
+class EvaluateOutput(Record):
+    """One measurement."""
+
+    summary: EvaluationSummary
+    structured_effect: StructuredEffect | None = None
+    domain_digest: str

@@ -1,0 +1,186 @@
+"""Measures one subject: asks every scenario of the splits, grades as answers come, and leaves results and figures.
+
+    outputs/results.jsonl     ItemResult rows
+
+Resuming needs nothing of its own: an attempt that was killed left its answers in the cache, and the next one asks only for the rest. The
+weights are proved before the first question; when every answer is in the cache nothing answers, and nothing is proved.
+
+An answer lost to infrastructure is asked for once more at the end. Answers that stay lost are recorded as errors, in no mean; when more
+than a tenth is lost the run fails, because that says something about the machine and nothing about a model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from engine.base.files import write_jsonl
+from engine.base.paths import Workspace
+from engine.errors import GenerationFailed
+from engine.evaluate.compile import CompiledDomain, compile_domain
+from engine.evaluate.jobs import EvaluateJob, EvaluateOutput, StructuredEffect
+from engine.evaluate.measurement import RESULTS, Tally, identity_for, references_for, requests_for, settings_for, split_scores
+from engine.evaluate.statistics import compare
+from engine.evaluate.types import EvaluationSummary, ItemResult
+from engine.generate.cache import AnswerCache, AnswerCounts, answer_all
+from engine.generate.open import open_generator
+from engine.generate.types import Answer, Generator, Request, request_digest
+from engine.jobs.types import Progress
+from engine.jobs.worker import WorkerContext, run_worker
+
+REPORT_SECONDS = 0.5
+LOST_SHARE = 0.1
+
+
+def evaluate_in_worker(context: WorkerContext) -> dict[str, Any]:
+    """The body of a run of kind `evaluate`."""
+    job = EvaluateJob.model_validate(context.config.job)
+    workspace = Workspace(Path(context.config.workspace))
+    context.report(Progress(phase="loading", message=f"Reading the suite of {job.domain}."))
+    compiled = compile_domain(workspace, job.domain, job.domain_digest)
+    generator = open_generator(
+        job.model,
+        job.profile,
+        workspace=workspace,
+        base=job.base,
+        weights=job.weights,
+        device=job.device,
+        reference=references_for(compiled, compiled.scenarios),
+        check_cancelled=context.check_cancelled,
+    )
+    try:
+        output = measure(context, job, compiled, generator, AnswerCache(workspace.answers, generator.identity))
+    finally:
+        generator.close()
+    return {**output.model_dump(mode="json"), "artifacts": {"results": RESULTS}}
+
+
+def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, generator: Generator, cache: AnswerCache) -> EvaluateOutput:
+    """Asks, grades, writes the results and sums up; then, where asked for, measures core with the schema switch the other way."""
+    output = compiled.domain.contract.output
+    batch = Batch(context, generator, cache, compiled)
+    scenarios = compiled.of_split(*job.splits)
+    settings = settings_for(output, structured=job.structured)
+    main = batch.ask(requests_for(compiled, scenarios, settings), "generating")
+    write_jsonl(context.paths.root / RESULTS, [result.model_dump(mode="json") for result in main.results])
+    seed = context.config.seed
+    summary = EvaluationSummary(
+        identity=identity_for(compiled, settings, generator.identity.digest()),
+        subject=job.subject,
+        splits=split_scores(compiled, main.results, job.splits, seed=seed),
+        structured=job.structured and output.json_schema is not None,
+        generated=main.counts.generated,
+        cached=main.counts.cached,
+        seconds=main.seconds,
+        completion_tokens=sum(result.completion_tokens for result in main.results if not result.cached),
+        fingerprint=main.fingerprint,
+    )
+    effect = None
+    if job.measure_structured and output.json_schema is not None and "core" in job.splits:
+        other = batch.ask(
+            requests_for(compiled, compiled.of_split("core"), settings_for(output, structured=not job.structured)), "without the switch"
+        )
+        effect = structured_effect(compiled, main.results, other.results, main_is_structured=job.structured, seed=seed)
+    return EvaluateOutput(summary=summary, structured_effect=effect, domain_digest=compiled.digest)
+
+
+def structured_effect(
+    compiled: CompiledDomain, main: Sequence[ItemResult], other: Sequence[ItemResult], *, main_is_structured: bool, seed: int
+) -> StructuredEffect:
+    """What decoding under the schema buys on core."""
+    free, held = (other, main) if main_is_structured else (main, other)
+    valid = [split_scores(compiled, results, ("core",), seed=seed)[0].schema_valid for results in (free, held)]
+    accept = compiled.domain.eval.accept
+    return StructuredEffect(
+        comparison=compare(free, held, split="core", metric=accept.metric, confidence=accept.confidence, seed=seed),
+        schema_valid_free=valid[0],
+        schema_valid_structured=valid[1],
+    )
+
+
+class Asked(NamedTuple):
+    """A batch that was answered."""
+
+    results: list[ItemResult]
+    counts: AnswerCounts
+    seconds: float
+    fingerprint: dict[str, Any] | None
+
+
+class Batch:
+    """Asks batches of one generator, with progress."""
+
+    def __init__(self, context: WorkerContext, generator: Generator, cache: AnswerCache, compiled: CompiledDomain) -> None:
+        self._context = context
+        self._generator = generator
+        self._cache = cache
+        self._compiled = compiled
+
+    def ask(self, requests: Sequence[Request], phase: str) -> Asked:
+        """Every request answered, from the cache or by the generator; what is lost is asked for once more."""
+        fingerprint = self._prove(requests)
+        started = time.monotonic()
+        by_id = {scenario.id: scenario for scenario in self._compiled.scenarios}
+        tally = Tally(self._compiled, [by_id[request.key] for request in requests])
+        show = Ticker(self._context, tally, len(requests), phase)
+        counts = answer_all(self._generator, requests, show.on_answer, self._cache)
+        lost = set(tally.lost())
+        if lost:
+            self._context.report(Progress(phase=phase, message=f"Asking again for {len(lost)} answers lost to infrastructure."))
+            answer_all(self._generator, [request for request in requests if request.key in lost], show.on_answer, self._cache)
+        refuse_losses(tally, len(requests))
+        return Asked(tally.results(), counts, time.monotonic() - started, fingerprint)
+
+    def _prove(self, requests: Sequence[Request]) -> dict[str, Any] | None:
+        if all(self._cache.get(request_digest(request)) for request in requests):
+            return None
+        self._context.report(Progress(phase="loading", message="Loading the model and proving which weights answer."))
+        return self._generator.prove().model_dump(mode="json")
+
+
+def refuse_losses(tally: Tally, asked: int) -> None:
+    """Raises GenerationFailed when so many answers are lost that the figures would say more about the machine than about the model."""
+    lost = tally.lost()
+    if len(lost) <= LOST_SHARE * asked:
+        return
+    reasons = sorted({observation for result in tally.results() if result.outcome == "error" for observation in result.observations})
+    raise GenerationFailed(
+        f"{len(lost)} of {asked} answers were lost to infrastructure ({', '.join(reasons[:3])})",
+        next_step="See to the model server or endpoint, then run the same again: answers that came are in the cache.",
+        lost=len(lost),
+        asked=asked,
+    )
+
+
+class Ticker:
+    """Grades answers as they come and reports progress now and then."""
+
+    def __init__(self, context: WorkerContext, tally: Tally, total: int, phase: str) -> None:
+        self._context = context
+        self._tally = tally
+        self._total = total
+        self._phase = phase
+        self._started = time.monotonic()
+        self._reported = 0.0
+        self._generated = 0
+
+    def on_answer(self, answer: Answer) -> None:
+        """Takes one answer; raises Cancelled when the run was cancelled."""
+        self._context.check_cancelled()
+        self._tally.add(answer)
+        self._generated += not answer.cached
+        now = time.monotonic()
+        if now - self._reported >= REPORT_SECONDS or self._tally.answered == self._total:
+            self._reported = now
+            self._context.report(self._progress(now - self._started))
+
+    def _progress(self, elapsed: float) -> Progress:
+        left = self._total - self._tally.answered
+        eta = elapsed / self._generated * left if self._generated else None
+        return Progress(phase=self._phase, step=self._tally.answered, total=self._total, score=self._tally.score, eta_seconds=eta)
+
+
+if __name__ == "__main__":
+    run_worker(evaluate_in_worker)
