@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ def fsync_directory(directory: Path) -> None:
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Writes `data` to `path` so that a crash leaves the old content or the new, and the new is on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -74,11 +75,12 @@ def parse_strict(data: bytes) -> Any:
         raise ValueError(f"the document has {len(data)} bytes; the limit is {MAX_JSON_BYTES}")
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in items]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise ValueError(f"the key {key!r} occurs twice in one object")
-        return dict(items)
+        found: dict[str, Any] = {}
+        for key, item in items:
+            if key in found:
+                raise ValueError(f"the key {key[:80]!r} occurs twice in one object")
+            found[key] = item
+        return found
 
     def constant(name: str) -> Any:
         raise ValueError(f"{name} is not JSON")
