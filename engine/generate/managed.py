@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 from engine.errors import ServerFailed
 from engine.generate.chat import Batch, Target
+from engine.generate.plans import ServerPlan
 from engine.generate.server_control import ServerUnwell
-from engine.generate.servers import ModelServers, ServerPlan, mismatch_error
+from engine.generate.servers import ModelServers, mismatch_error
 from engine.generate.types import Answer, FingerprintReport, GeneratorIdentity, Request, Weights
 
 MAX_RESTARTS = 5

