@@ -26,7 +26,7 @@ class TextFeatures:
     """A sparse matrix from texts by field."""
 
     def __init__(self, rows: Sequence[Fields]) -> None:
-        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
 
         count = Counter(name for row in rows for name, text in row.items() if text.strip())
         self._parts: list[tuple[str, Any]] = []
@@ -42,15 +42,15 @@ class TextFeatures:
 
     def matrix(self, rows: Sequence[Fields]) -> Any:
         """One line a row."""
-        from scipy.sparse import csr_matrix, hstack
+        from scipy.sparse import csr_matrix, hstack  # type: ignore[import-untyped]
 
         blocks = [vectoriser.transform([row.get(name, "") for row in rows]) for name, vectoriser in self._parts]
         return hstack(blocks).tocsr() if blocks else csr_matrix((len(rows), 1))
 
 
-def predict_label(known: Any, labels: Sequence[Hashable], unknown: Any) -> list[Hashable]:
+def predict_label(known: Any, labels: Sequence[Hashable], unknown: Any) -> list[Any]:
     """One label for each line of `unknown`."""
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
     names = list(dict.fromkeys(labels))
     if len(names) == 1:
@@ -61,7 +61,7 @@ def predict_label(known: Any, labels: Sequence[Hashable], unknown: Any) -> list[
     return [names[number] for number in model.predict(unknown)]
 
 
-def predict_labels(known: Any, labels: Sequence[frozenset[Hashable]], unknown: Any) -> list[list[Hashable]]:
+def predict_labels(known: Any, labels: Sequence[frozenset[Any]], unknown: Any) -> list[list[Any]]:
     """The labels of each line of `unknown`, likeliest first; empty only if training rows without labels exist too."""
     from sklearn.linear_model import LogisticRegression
 
@@ -79,7 +79,7 @@ def predict_labels(known: Any, labels: Sequence[frozenset[Hashable]], unknown: A
     return [_likely(names, row, never_empty) for row in chances]
 
 
-def _likely(names: Sequence[Hashable], chances: Any, never_empty: bool) -> list[Hashable]:
+def _likely(names: Sequence[Any], chances: Any, never_empty: bool) -> list[Any]:
     order = np.argsort(-chances, kind="stable")
     likely = [names[position] for position in order if chances[position] >= THRESHOLD]
     return likely or ([names[order[0]]] if never_empty else [])

@@ -78,8 +78,8 @@ class Learner:
         if isinstance(shape, Label):
             return predict_label(self._known_matrix, list(values), self._unknown_matrix)
         if isinstance(shape, Labels):
-            found = predict_labels(self._known_matrix, [frozenset(value) for value in values], self._unknown_matrix)
-            return [_in_usual_order(row, values) for row in found]
+            rows = predict_labels(self._known_matrix, [frozenset(value) for value in values], self._unknown_matrix)
+            return [_in_usual_order(row, values) for row in rows]
         if isinstance(shape, Slots):
             return self._slots(values)
         if isinstance(shape, Text) and self._tagging:
@@ -93,8 +93,7 @@ class Learner:
         pairs = [frozenset((key, value) for key, value in row.items() if key not in held) for row, held in zip(values, grounded, strict=True)]
         answers: list[dict[str, Any]] = list(self._tagged(values)) if self._tagging else [{} for _ in self._unknown]
         for answer, row in zip(answers, predict_labels(self._known_matrix, pairs, self._unknown_matrix), strict=True):
-            for pair in row:
-                key, value = pair  # type: ignore[misc]
+            for key, value in row:
                 answer.setdefault(key, value)
         return [_in_usual_order_of_keys(answer, values) for answer in answers]
 

@@ -33,15 +33,16 @@ class Bm25:
         self._size = len(texts)
         postings: dict[str, tuple[list[int], list[int]]] = {}
         for position, counts in enumerate(counted):
-            for word, count in counts.items():
+            for word, uses in counts.items():
                 documents, times = postings.setdefault(word, ([], []))
                 documents.append(position)
-                times.append(count)
+                times.append(uses)
         damped = K1 * (1 - B + B * lengths / lengths.mean())
         self._weights: dict[str, tuple[Any, Array]] = {}
         for word, (documents, times) in postings.items():
-            at, count = np.array(documents), np.array(times, dtype=np.float64)
-            rarity = np.log1p((self._size - len(at) + 0.5) / (len(at) + 0.5))
+            at = np.array(documents)
+            count: Array = np.array(times, dtype=np.float64)
+            rarity = np.log1p((len(texts) - len(at) + 0.5) / (len(at) + 0.5))
             self._weights[word] = (at, rarity * count * (K1 + 1) / (count + damped[at]))
 
     def nearest(self, text: str) -> int:

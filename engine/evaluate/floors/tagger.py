@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,12 +25,8 @@ FEWEST_USES = 2
 CONTEXT_WORDS = 24
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_NUMBERS = {
-    word: str(number)
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-    )
-}
+_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_NUMBERS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split())}
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -171,7 +168,7 @@ class Tagger:
                         self._weights[sentence[place], tag] += change
                         late_weights[sentence[place], tag] += clock * change
                 for steps, change in ((right, 1.0), (path, -1.0)):
-                    for before, after in zip(steps, steps[1:], strict=False):
+                    for before, after in pairwise(steps):
                         moves[before, after] += change
                         late_moves[before, after] += clock * change
         self._weights -= late_weights / clock

@@ -1,0 +1,171 @@
+"""Tables of measuring: one row a measurement, one row a scenario's result.
+
+A measurement is ingested in the command that finishes its run, so it is there exactly when the run has succeeded. Its rows come from the
+results artefact, which holds them in full (answers, checks); the table holds what one queries: score, pass, outcome, observations. A rebuild
+of the database therefore needs the artefacts.
+
+Held-out rows are in both. What an agent may see of them is decided above, in the engine's answers, which hold only aggregates.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from engine.base.files import read_jsonl
+from engine.errors import NotFound
+from engine.evaluate.jobs import EvaluateOutput, FloorOutput
+from engine.evaluate.types import EvaluationSummary, ItemResult, Split
+from engine.store import lineage
+from engine.store.artifacts import Artifacts
+from engine.store.database import Cursor, insert_rows
+from engine.store.migrations import Migration
+from engine.store.store import StageTables, Store
+
+_ITEM_COLUMNS = ("evaluation_id", "scenario_id", "split", "outcome", "score", "passed", "observations")
+
+
+# ---- writing, inside the command that finishes a run -----------------------------------------------------------------------------------
+
+
+def ingest_evaluation(artifacts: Artifacts, cursor: Cursor, run_id: str, cluster: str | None, output: dict[str, Any], at: str, seq: int) -> None:
+    """Records a finished measurement of a model."""
+    made = EvaluateOutput.model_validate({name: value for name, value in output.items() if name != "artifacts"})
+    effect = None if made.structured_effect is None else made.structured_effect.model_dump_json()
+    _insert(artifacts, cursor, run_id, cluster, made.summary, made.domain_digest, effect, output["artifacts"]["results"], at, seq)
+
+
+def ingest_floor(artifacts: Artifacts, cursor: Cursor, run_id: str, cluster: str | None, output: dict[str, Any], at: str, seq: int) -> None:
+    """Records the chosen baseline as a measurement; nothing when no baseline fits."""
+    made = FloorOutput.model_validate({name: value for name, value in output.items() if name != "artifacts"})
+    if made.summary is not None:
+        _insert(artifacts, cursor, run_id, cluster, made.summary, made.domain_digest, None, output["artifacts"]["results"], at, seq)
+
+
+def _insert(
+    artifacts: Artifacts,
+    cursor: Cursor,
+    run_id: str,
+    cluster: str | None,
+    summary: EvaluationSummary,
+    domain_digest: str,
+    effect: str | None,
+    results: str,
+    at: str,
+    seq: int,
+) -> None:
+    identity = summary.identity
+    row = {
+        "id": run_id,
+        "cluster": cluster,
+        "subject": summary.subject,
+        "suite": identity.suite,
+        "grading": identity.grading,
+        "prompt": identity.prompt,
+        "settings": identity.settings,
+        "generator": identity.generator,
+        "domain_digest": domain_digest,
+        "summary": summary.model_dump_json(),
+        "structured_effect": effect,
+        "results": results,
+        "created_at": at,
+        "seq": seq,
+    }
+    marks = ", ".join("?" for _ in row)
+    cursor.execute(f"INSERT INTO evaluation ({', '.join(row)}) VALUES ({marks})", list(row.values()))  # noqa: S608 - names of this file
+    insert_rows(cursor, "item_result", _ITEM_COLUMNS, [_item_row(run_id, row) for row in read_jsonl(artifacts.path(results))])
+    for relation, parent in (
+        ("measured_on", identity.suite),
+        ("graded_by", identity.grading),
+        ("answered_by", identity.generator),
+        ("made_by", run_id),
+    ):
+        lineage.record(cursor, seq=seq, child=results, relation=relation, parent=parent)
+
+
+def _item_row(run_id: str, row: dict[str, Any]) -> tuple[Any, ...]:
+    return run_id, row["scenario_id"], row["split"], row["outcome"], row["score"], row["passed"], json.dumps(row["observations"])
+
+
+TABLES = StageTables(
+    migrations=(
+        Migration(
+            "evaluate-1",
+            (
+                "CREATE TABLE evaluation (id VARCHAR PRIMARY KEY, cluster VARCHAR, subject VARCHAR NOT NULL, suite VARCHAR NOT NULL, "
+                "grading VARCHAR NOT NULL, prompt VARCHAR NOT NULL, settings VARCHAR NOT NULL, generator VARCHAR NOT NULL, "
+                "domain_digest VARCHAR NOT NULL, summary VARCHAR NOT NULL, structured_effect VARCHAR, results VARCHAR NOT NULL, "
+                "created_at VARCHAR NOT NULL, seq BIGINT NOT NULL)",
+                # No key: the evaluation's own key lets these rows in only once, and an index over them would cost more than it finds.
+                "CREATE TABLE item_result (evaluation_id VARCHAR NOT NULL, scenario_id VARCHAR NOT NULL, split VARCHAR NOT NULL, "
+                "outcome VARCHAR NOT NULL, score DOUBLE NOT NULL, passed BOOLEAN NOT NULL, observations VARCHAR NOT NULL)",
+            ),
+        ),
+    ),
+    reducers={},
+)
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------------------------
+
+
+def count(store: Store) -> int:
+    """Measurements in the store."""
+    return int(store.read("SELECT count(*) FROM evaluation")[0][0])
+
+
+def count_results(store: Store) -> int:
+    """Scenario results in the store, of all measurements."""
+    return int(store.read("SELECT count(*) FROM item_result")[0][0])
+
+
+def find_summary(store: Store, evaluation_id: str) -> EvaluationSummary | None:
+    """A measurement's figures, or None; a floor run in which no baseline fitted has none."""
+    rows = store.read("SELECT summary FROM evaluation WHERE id = ?", [evaluation_id])
+    return EvaluationSummary.model_validate_json(rows[0][0]) if rows else None
+
+
+def summary(store: Store, evaluation_id: str) -> EvaluationSummary:
+    """A measurement's figures. NotFound names the latest measurements."""
+    return EvaluationSummary.model_validate_json(_column(store, "summary", evaluation_id))
+
+
+def cluster_of(store: Store, evaluation_id: str) -> str | None:
+    """Which cluster a measurement was made for."""
+    cluster: str | None = _column(store, "cluster", evaluation_id)
+    return cluster
+
+
+def domain_digest_of(store: Store, evaluation_id: str) -> str:
+    """The compiled domain that a measurement used."""
+    return str(_column(store, "domain_digest", evaluation_id))
+
+
+def structured_effect(store: Store, evaluation_id: str) -> dict[str, Any] | None:
+    """What decoding under the schema bought in this measurement (a StructuredEffect), where it was measured."""
+    effect = _column(store, "structured_effect", evaluation_id)
+    return None if effect is None else dict(json.loads(effect))
+
+
+def latest(store: Store, cluster: str, subject: str) -> str | None:
+    """The newest measurement of a subject of a cluster."""
+    rows = store.read("SELECT id FROM evaluation WHERE cluster = ? AND subject = ? ORDER BY seq DESC LIMIT 1", [cluster, subject])
+    return rows[0][0] if rows else None
+
+
+def item_results(store: Store, artifacts: Artifacts, evaluation_id: str, split: Split) -> list[ItemResult]:
+    """Every result of one split in full, in the suite's order, from the artefact."""
+    rows = read_jsonl(artifacts.path(_column(store, "results", evaluation_id)))
+    return [ItemResult.model_validate(row) for row in rows if row["split"] == split]
+
+
+def _column(store: Store, column: str, evaluation_id: str) -> Any:
+    rows = store.read(f"SELECT {column} FROM evaluation WHERE id = ?", [evaluation_id])  # noqa: S608 - the column is named in this file
+    if rows:
+        return rows[0][0]
+    newest = [row[0] for row in store.read("SELECT id FROM evaluation ORDER BY seq DESC LIMIT 5")]
+    raise NotFound(
+        f"there is no measurement {evaluation_id[:80]!r}",
+        next_step=f"The newest are: {', '.join(newest)}." if newest else "Nothing has been measured yet: call evaluate or iterate.",
+        evaluation_id=evaluation_id[:80],
+    )
