@@ -299,7 +299,10 @@ json_values = st.recursive(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(path=st.sampled_from(["models", "clusters", "clusters.travel", "models.smollm2-135m.weights", "hosts.local", "budgets.default"]), value=json_values)
+@given(
+    path=st.sampled_from(["models", "clusters", "clusters.travel", "models.smollm2-135m.weights", "hosts.local", "budgets.default"]),
+    value=json_values,
+)
 def test_no_value_anywhere_in_clusters_json_does_worse_than_a_clear_refusal(workspace: Workspace, path: str, value: Any) -> None:
     shutil.copy(ROOT / "clusters.json", workspace.root)
     change_clusters(workspace, path, value)
@@ -311,7 +314,9 @@ def test_no_value_anywhere_in_clusters_json_does_worse_than_a_clear_refusal(work
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    path=st.sampled_from(["contract", "contract.output", "contract.output.json_schema", "data.splits", "eval", "eval.checks", "eval.checks.0", "eval.floor"]),
+    path=st.sampled_from(
+        ["contract", "contract.output", "contract.output.json_schema", "data.splits", "eval", "eval.checks", "eval.checks.0", "eval.floor"]
+    ),
     value=json_values,
 )
 def test_no_value_anywhere_in_domain_yaml_does_worse_than_a_clear_refusal(workspace: Workspace, path: str, value: Any) -> None:
