@@ -97,7 +97,7 @@ def test_the_default_model_is_the_one_that_a_package_ships() -> None:
         ("models.smollm2-135m.kind", "magic", ["models.smollm2-135m.kind", "magic", "'managed'"]),
         ("models.smollm2-135m.weights.kind", "ftp", ["models.smollm2-135m.weights.kind", "ftp", "'hub'"]),
         ("models.smollm2-135m.lora.ranks", 4, ["models.smollm2-135m.lora.ranks", "unknown key", "alpha, dropout"]),
-        ("models.smollm2-135m.training.micro_batch_size", 3, ["models.smollm2-135m.training.micro_batch_size", "found 3", "divisor"]),
+        ("models.smollm2-135m.training.micro_batch_size", 5, ["models.smollm2-135m.training.micro_batch_size", "found 5", "divisor"]),
         ("models.Bad Name", {"kind": "scripted"}, ["models.Bad Name", "lower-case letters"]),
         ("budgets.default.max_minutes", -1, ["budgets.default.max_minutes", "-1", "greater than 0"]),
         ("surprise", 1, ["surprise", "unknown key", "budgets, clusters"]),
