@@ -1,0 +1,163 @@
+"""The manifest: what the product promises, and the tests that hold it to that.
+
+`tests/house/test_requirements.py` checks both ways: every test named here exists, every promise has at least one, and every test file stands
+behind some promise. A promise is worded as its user would; a test is named `tests/<part>/test_<file>.py::<function>`, or a whole file where
+all of it is about the promise.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Promise(NamedTuple):
+    """One thing that a user may rely on."""
+
+    id: str
+    text: str
+    tests: tuple[str, ...]
+
+
+def promise(id: str, text: str, *tests: str) -> Promise:
+    return Promise(id, text, tuple(f"tests/{test}" for test in tests))
+
+
+PROMISES: tuple[Promise, ...] = (
+    # ---- from a fresh clone -----------------------------------------------------------------------------------------------------
+    promise(
+        "setup.stack",
+        "Set-up installs the CUDA builds where nvidia-smi answers and the CPU builds otherwise.",
+        "house/test_bootstrap.py::test_without_a_gpu_the_cpu_stack_is_installed_and_misfits_are_removed",
+        "house/test_bootstrap.py::test_the_cuda_stack_is_installed_where_the_driver_answers",
+    ),
+    promise(
+        "setup.idempotent",
+        "Set-up that is interrupted and started again ends right; a second one costs nothing.",
+        "house/test_bootstrap.py::test_a_set_up_that_is_killed_anywhere_starts_over_and_ends_right",
+        "house/test_bootstrap.py::test_a_set_up_that_pip_refused_says_so_and_goes_on_from_there",
+        "house/test_bootstrap.py::test_a_second_set_up_runs_nothing",
+    ),
+    # ---- 1. configuration -------------------------------------------------------------------------------------------------------
+    promise(
+        "config.errors",
+        "A mistake in clusters.json or domain.yaml is named with the file, the path inside it, the value and what was expected.",
+        "config/test_loading.py::test_a_mistake_in_clusters_json_is_named_by_path_value_and_expectation",
+        "config/test_loading.py::test_a_mistake_in_domain_yaml_is_named_by_path_value_and_expectation",
+        "config/test_loading.py::test_several_mistakes_are_all_counted_and_the_first_few_listed",
+    ),
+    promise(
+        "config.hostile",
+        "A hostile configuration file is refused before it costs anything, and never brings a surface down.",
+        "config/test_loading.py::test_a_clusters_json_that_is_not_strict_json_is_refused",
+        "config/test_loading.py::test_a_domain_yaml_that_is_not_plain_yaml_is_refused_before_it_costs_anything",
+        "config/test_loading.py::test_no_value_anywhere_in_clusters_json_does_worse_than_a_clear_refusal",
+        "config/test_loading.py::test_no_value_anywhere_in_domain_yaml_does_worse_than_a_clear_refusal",
+        "config/test_loading.py::test_the_value_under_an_unknown_key_is_not_repeated",
+    ),
+    promise(
+        "config.schemas",
+        "The JSON schemas in docs/ are generated from the records that validate.",
+        "config/test_loading.py::test_the_records_and_their_generated_schemas_agree_on_the_repository_files",
+        "house/test_docs.py::test_the_committed_docs_are_what_the_code_generates",
+    ),
+    promise(
+        "config.domains",
+        "Two domains ship as configuration and data alone, with provenance, licence and notice.",
+        "config/test_loading.py::test_the_repository_itself_is_a_valid_workspace",
+        "house/test_repository.py::test_a_shipped_domain_says_where_its_rows_come_from_and_they_are_those_rows",
+    ),
+    promise(
+        "config.profiles",
+        "The GPU-class profiles (8B bf16 LoRA, 32B on a 4-bit base) give the right vLLM command line and training plan, without a GPU.",
+        "generate/test_vllm_command.py::test_an_8b_model_with_adapters_on_a_gpu",
+        "generate/test_vllm_command.py::test_a_32b_model_in_four_bits_over_two_gpus",
+        "train/test_plan.py::test_the_plan_of_an_8b_with_bf16_lora",
+        "train/test_plan.py::test_the_plan_of_a_32b_on_a_4_bit_base",
+    ),
+    promise(
+        "config.scaffold",
+        "`domain new` makes a working domain from labelled rows nobody has described, and never overwrites one.",
+        "config/test_scaffold.py",
+    ),
+    # ---- 2. store, runs, daemon -------------------------------------------------------------------------------------------------
+    promise("store.durable", "Nothing that was acknowledged is lost: kills, file damage, power cuts and I/O errors; rebuilt equals live."),
+    promise("store.journal", "Every accepted command is chained and synced before DuckDB commits; a broken chain is found."),
+    promise("store.once", "Telemetry and results are ingested exactly once, however often they are delivered."),
+    promise("store.owner", "One process owns the store."),
+    promise("store.migrations", "A migration and its record commit together."),
+    promise("store.artifacts", "Artefacts are named by hash, and damage is noticed."),
+    promise("store.lineage", "What was made from what can be followed back."),
+    promise("runs.states", "A run moves only along the drawn transitions, and a worker that lost its claim is refused."),
+    promise("runs.adopt", "A daemon that starts again adopts live workers and resumes a killed iterate at its first incomplete step."),
+    promise("runs.one", "One active run a cluster; the same request under the same idempotency key is the same run."),
+    promise("runs.cancel", "Cancel ends cleanly within seconds and leaves no process."),
+    # ---- 3. generate ------------------------------------------------------------------------------------------------------------
+    promise(
+        "generate.servers",
+        "Model servers are found or started, replaced when they die or hang, and stopped when idle or in the way of training.",
+        "generate/test_servers.py",
+    ),
+    promise(
+        "generate.proved",
+        "Each change of weights is proved by a fingerprint; answers never come from weights that were not asked for.",
+        "generate/test_servers.py::test_wrong_weights_are_never_answered_from",
+        "generate/test_servers.py::test_weights_exchanged_behind_our_back_are_noticed_by_the_proof",
+        "generate/test_weights.py",
+    ),
+    promise(
+        "generate.infrastructure",
+        "An infrastructure failure never becomes a score.",
+        "generate/test_endpoint.py::test_what_stays_broken_becomes_an_error_and_never_a_text",
+        "evaluate/test_checks.py::test_an_infrastructure_error_is_no_score",
+        "diagnose/test_patterns.py::test_an_infrastructure_error_is_neither_graded_nor_failed",
+        "iterate/test_decide.py::test_a_missing_answer_never_passes",
+    ),
+    promise("generate.endpoint", "Any OpenAI-compatible endpoint can be measured; its key is shown nowhere.", "generate/test_endpoint.py"),
+    promise(
+        "generate.structured",
+        "Structured output is a switch, and what it buys is measured and shown.",
+        "generate/test_real_server.py::test_answers_under_a_schema_are_compact_json",
+    ),
+    promise("generate.cache", "Answers are cached by the content of what made them; regrading does not generate.", "generate/test_cache.py"),
+    # ---- 4. evaluate ------------------------------------------------------------------------------------------------------------
+    promise(
+        "evaluate.checks", "Every kind of check gives partial credit, and a safety net overrides the score.",
+        "evaluate/test_checks.py", "evaluate/test_prompts.py",
+    ),
+    promise("evaluate.splits", "Splits are stratified and deterministic, and near-duplicates and sources stay on one side.", "evaluate/test_similarity.py"),
+    promise("evaluate.statistics", "Every score carries n and an interval; comparisons are paired and refuse mismatched identities."),
+    promise("evaluate.floor", "Each domain has a floor from well-kept classical methods."),
+    promise("evaluate.report", "A measurement is rows, JSON and a readable page, which shows no held-out item."),
+    # ---- 5. diagnose, curate, train, decide -------------------------------------------------------------------------------------
+    promise("diagnose.patterns", "Failures are grouped into patterns by what the checks saw, each with share, examples and remedy.", "diagnose/test_patterns.py"),
+    promise("curate.aim", "Training data is chosen for those patterns plus replay.", "curate/test_select.py"),
+    promise("curate.leakage", "A training row that is, or nearly is, an evaluation item stops the run with the pair named.", "curate/test_leakage.py"),
+    promise("train.plan", "Every training setting has a reason that can be read.", "train/test_plan.py"),
+    promise(
+        "train.resume",
+        "Training resumes after SIGKILL with the same loss curve, and is deterministic for a seed.",
+        "train/test_checkpoints.py",
+        "train/test_order.py",
+    ),
+    promise(
+        "decide.accept",
+        "A specialist is accepted only on a paired improvement whose interval excludes zero, with no slice or safety net worse and the floor beaten.",
+        "iterate/test_decide.py",
+    ),
+    promise("iterate.loop", "iterate repeats until targets, budget or stall, and everything lands in a ledger."),
+    # ---- 6. tools and surfaces --------------------------------------------------------------------------------------------------
+    promise("tools.one", "An operation is defined once; MCP, REST and the command line are derived from it."),
+    promise("tools.errors", "Bad input is a clear error with its code, alike on all three surfaces."),
+    promise("tools.tokens", "The tool list and every result stay small."),
+    promise("tools.exit", "Exit codes say: 0 done and passed, 1 below target, 2 bad request, 3 infrastructure."),
+    promise("tools.guard", "Only this machine, with the token, is answered."),
+    promise("tools.clients", "MCP clients not written here work: the Inspector's command line and the conformance suite."),
+    # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
+    promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),
+    promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),
+    promise("house.repository", "The repository names nothing of the machine it was written on.", "house/test_repository.py"),
+    promise("house.requirements", "This manifest and the tests agree, both ways.", "house/test_requirements.py"),
+    # ---- what it must show ------------------------------------------------------------------------------------------------------
+    promise("show.faults", "Worker, model server and daemon killed at each step of an iterate: the run ends with the same result, and no process is left."),
+    promise("show.demo", "The demo's path works end to end with a real model: base, floor, training, proof, paired decision."),
+)
