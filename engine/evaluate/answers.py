@@ -211,16 +211,19 @@ def _item_differences(output: Output, expected: list[Any], got: list[Any], path:
                 named = isinstance(item, str) and (item in labels or (bool(labels) and as_name(item) == item))
                 yield f"{kind}:{path or '.'}={item}" if named else f"{kind}:{path or '.'}"
     if wanted == given:
-        yield f"wrong_order:{path or '.'}"
+        yield mismatch(path)
 
 
 def _value_difference(output: Output, expected: Any, got: Any, path: str) -> str:
     labels = labels_at(output, path)
     if labels and isinstance(expected, str):
         return label_difference(expected, got, labels)
-    if type(expected) is not type(got) and not (_is_number(expected) and _is_number(got)):
-        return f"wrong_type:{path or '.'}"
-    return f"wrong_field:{path}" if path else "wrong_answer"
+    return f"wrong_field:{path}" if path else mismatch(path)
+
+
+def mismatch(path: str) -> str:
+    """Something else than the reference, where no more can be said."""
+    return f"mismatch:{path}" if path else "mismatch"
 
 
 def label_difference(expected: str, got: Any, labels: tuple[str, ...]) -> str:
@@ -228,7 +231,3 @@ def label_difference(expected: str, got: Any, labels: tuple[str, ...]) -> str:
     if isinstance(got, str) and got in labels:
         return f"wrong_label:{expected[:80]}->{got[:80]}"
     return f"invented_label:{as_name(got.strip()) if isinstance(got, str) else 'other'}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -10,21 +10,17 @@ Vocabulary of observations (`<path>` is dotted, `.` for the whole):
     schema:<path>                     the first violation of the output schema           json output
     missing_field:<path>              the reference has it, the answer does not          exact, json_fields, set_f1, span_f1, choice
     invented_field:<path>             the answer has it, the reference does not          exact, json_fields, set_f1, span_f1
-    wrong_field:<path>                another value                                      exact, json_fields, set_f1, span_f1
-    wrong_type:<path>                 another JSON type                                  the same
-    partial_span:<path>               some, not all, of the reference's words            span_f1
+    wrong_field:<path>                another value                                      exact, json_fields, set_f1, span_f1, numeric
     wrong_label:<expected>-><got>     confused within a closed list                      choice; the others where the schema has an enum
     invented_label:<got>              not on the list (`other` when it is no name)       the same
     missing_item:<path>[=<label>]     lacking in a list (named when the schema lists it) exact, json_fields, set_f1
     invented_item:<path>[=<label>]    too much in a list                                 the same
-    wrong_order:<path>                the right items in another order                   exact, json_fields
-    wrong_answer                      another text                                       exact, span_f1 over a text answer
+    mismatch[:<path>]                 another text or number as the whole answer, or     exact, json_fields, span_f1, numeric
+                                      the right items in another order
     ungrounded:<path>                 a text that neither input nor reference holds      grounded
     pattern_missing:<check>           the pattern is not found                           regex
     missing_text:<text>               a text that should occur                           contains (`expected`: the reference)
     forbidden_text:<text>             a text that should not                             not_contains
-    not_a_number:<path>               no number where one belongs                        numeric
-    wrong_number:<path>               outside the tolerance                              numeric
 
 `engine/evaluate/grading.py` adds what the answer itself shows: `empty`, `truncated`, `refusal`, `infrastructure:<code>`.
 """
@@ -61,6 +57,7 @@ from engine.evaluate.answers import (
     label_difference,
     labels_at,
     lookup,
+    mismatch,
     number_of,
     schema_observation,
 )
@@ -160,7 +157,7 @@ def _set_f1(check: SetF1Check, judged: Judged) -> Finding:
     expected, got = judged.pair(check.path)
     seen = differences(judged.output, expected, got, check.path, ignore_case=check.ignore_case)
     value = _f1(_as_set(expected, check.ignore_case), _as_set(got, check.ignore_case))
-    return Finding(value, tuple(item for item in seen if not item.startswith("wrong_order:")))
+    return Finding(value, tuple(seen) if value < 1.0 else ())
 
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -198,14 +195,9 @@ def _span_f1(check: SpanF1Check, judged: Judged) -> Finding:
 
 
 def _one_span(output: Output, expected: Any, got: Any, path: str) -> tuple[float, tuple[str, ...]]:
-    if isinstance(expected, str) and isinstance(got, str):
-        value = _overlap(expected, got)
-        if value == 1.0:
-            return 1.0, ()
-        if value > 0.0:
-            return value, (f"partial_span:{path or '.'}",)
-    same = fold(expected, True) == fold(got, True)
-    return float(same), () if same else tuple(differences(output, expected, got, path, ignore_case=True))
+    texts = isinstance(expected, str) and isinstance(got, str)
+    value = _overlap(expected, got) if texts else float(fold(expected, True) == fold(got, True))
+    return value, () if value == 1.0 else tuple(differences(output, expected, got, path, ignore_case=True))
 
 
 def _text_at(check: Check, judged: Judged) -> str | None:
@@ -245,10 +237,9 @@ def _not_contains(check: NotContainsCheck, judged: Judged) -> Finding:
 
 def _numeric(check: NumericCheck, judged: Judged) -> Finding:
     expected, got = (number_of(value) for value in judged.pair(check.path))
-    if expected is None or got is None:
-        return Finding(0.0, (f"not_a_number:{check.path or '.'}",))
-    tolerance = max(check.absolute, check.relative * abs(expected))
-    return Finding(1.0) if abs(got - expected) <= tolerance else Finding(0.0, (f"wrong_number:{check.path or '.'}",))
+    if expected is not None and got is not None and abs(got - expected) <= max(check.absolute, check.relative * abs(expected)):
+        return Finding(1.0)
+    return Finding(0.0, (f"wrong_field:{check.path}" if check.path else mismatch(""),))
 
 
 def _grounded(check: GroundedCheck, judged: Judged) -> Finding:

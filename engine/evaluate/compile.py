@@ -311,8 +311,10 @@ def _write(workspace: Workspace, compiled: CompiledDomain) -> None:
         for name, data in _contents(compiled.domain, compiled.scenarios, compiled.pool).items():
             write_atomic(temporary / name, data)
         write_json(temporary / "manifest.json", compiled.manifest.model_dump(mode="json"))
-        if not final.exists():  # another process may have been faster, with the same content
-            os.rename(temporary, final)
-            fsync_directory(final.parent)
+        if (final / "manifest.json").exists():  # another process was faster, with the same content
+            return
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(temporary, final)
+        fsync_directory(final.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

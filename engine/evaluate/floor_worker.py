@@ -8,7 +8,6 @@ deterministic and takes seconds; a killed run starts afresh.
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,6 @@ from engine.evaluate.types import EvaluationSummary, ItemResult, Split
 from engine.generate.types import Answer
 from engine.jobs.types import Progress
 from engine.jobs.worker import WorkerContext, run_worker
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Small sparse problems gain nothing from a second thread, and a model server may need it."""
 
 
 def fit_floor(context: WorkerContext) -> dict[str, Any]:
@@ -45,10 +41,23 @@ def fit_floor(context: WorkerContext) -> dict[str, Any]:
     output = FloorOutput(
         chosen=chosen,
         summary=fitting[chosen][0] if chosen else None,
-        methods=tuple(FloorLine(method=method, fits=found is not None, summary=found[0] if found else None) for method, found in tried.items()),
+        methods=tuple(floor_line(method, found[0] if found else None) for method, found in tried.items()),
         domain_digest=compiled.digest,
     )
     return {**output.model_dump(mode="json"), "artifacts": {"results": RESULTS}}
+
+
+def floor_line(method: str, summary: EvaluationSummary | None) -> FloorLine:
+    """One baseline among those that were tried."""
+    if summary is None:
+        return FloorLine(method=method, fits=False)
+    return FloorLine(
+        method=method,
+        fits=True,
+        scores={split.split: split.score for split in summary.splits},
+        pass_rates={split.split: split.pass_rate for split in summary.splits},
+        seconds=summary.seconds,
+    )
 
 
 def core_mean(compiled: CompiledDomain, summary: EvaluationSummary) -> float:
@@ -62,11 +71,14 @@ def measure_method(
     compiled: CompiledDomain, method: str, splits: tuple[Split, ...], *, seed: int
 ) -> tuple[EvaluationSummary, list[ItemResult]] | None:
     """One baseline's figures and results; None when it is nothing for this output."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     from engine.evaluate.floors.methods import METHODS_VERSION, predict
 
     started = time.monotonic()
     scenarios = compiled.of_split(*splits)
-    answers = predict(method, compiled.pool, [scenario.input for scenario in scenarios], seed=seed)
+    with threadpool_limits(1):  # small sparse problems gain nothing from a second thread, and the model server may be starting on it
+        answers = predict(method, compiled.pool, [scenario.input for scenario in scenarios], seed=seed)
     if answers is None:
         return None
     tally = Tally(compiled, scenarios)
@@ -89,6 +101,4 @@ def measure_method(
 
 
 if __name__ == "__main__":
-    for variable in THREAD_VARIABLES:
-        os.environ.setdefault(variable, "1")
     run_worker(fit_floor)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from engine.base.record import Record
 from engine.config import Profile
-from engine.evaluate.types import EvaluationSummary, PairedComparison, Split
+from engine.evaluate.types import EvaluationSummary, Interval, PairedComparison, Split
 from engine.generate.types import PreparedBase, Weights
 
 
@@ -50,7 +50,10 @@ class FloorLine(Record):
     method: str
     fits: bool
     """False when this output or pool is nothing for the method; then there are no figures."""
-    summary: EvaluationSummary | None = None
+    scores: dict[Split, Interval] = {}
+    pass_rates: dict[Split, Interval] = {}
+    seconds: float = 0.0
+    """Fitting and answering."""
 
 
 class FloorOutput(Record):

@@ -48,8 +48,9 @@ NEAR_DUPLICATE = 0.8
 SEED = "modelsmith-split-1"
 
 EXPECTED_NAMES = (
-    "expected", "label", "labels", "target", "output", "answer", "gold", "gold_label", "completion", "response", "reference", "intent",
-    "category", "class", "sentiment", "topic", "label_text", "label_name", "result", "y", "tag", "tags",
+    "expected", "label", "target", "output", "answer", "gold", "gold_label", "gold_answer", "ground_truth", "completion", "response", "reference",
+    "solution", "intent", "category", "class", "final_decision", "decision", "verdict", "sentiment", "topic", "label_text", "label_name", "result",
+    "y", "tag", "labels", "outputs", "answers", "intents", "categories", "classes", "topics", "tags", "slots", "entities",
 )  # fmt: skip
 INPUT_NAMES = (
     "input", "text", "message", "prompt", "question", "utterance", "query", "sentence", "user", "system", "instruction", "context", "content",
@@ -232,7 +233,7 @@ def find_roles(records: Sequence[dict[str, Any]]) -> Roles:
     rest = [field for field in fields if field not in (identifier, expected, source)]
     twins = [field for field in rest if _gives_away(records, field, expected)]
     rest = [field for field in rest if field not in twins]
-    inputs = [field for field in rest if field.strip().lower() in INPUT_NAMES] or [field for field in rest if _is_text(records, field)] or rest
+    inputs = [field for field in rest if _is_input_name(field)] or [field for field in rest if _is_text(records, field)] or rest
     if not inputs:
         raise DomainInvalid(
             f"no field is left to be the input: found {', '.join(map(repr, fields))}, of which {expected!r} is the answer",
@@ -271,6 +272,11 @@ def _find_expected(records: Sequence[dict[str, Any]], fields: list[str], by_name
             fields=fields[:20],
         )
     return few[0]
+
+
+def _is_input_name(field: str) -> bool:
+    name = field.strip().lower()
+    return name in INPUT_NAMES or name.removesuffix("s") in INPUT_NAMES
 
 
 def _values(records: Sequence[dict[str, Any]], field: str) -> list[str]:
@@ -329,8 +335,9 @@ def find_task(field: str, answers: Sequence[Any]) -> Task:
     parsed = [_parsed(answer) for answer in answers]
     if all(isinstance(answer, dict) for answer in parsed):
         return _object_task(parsed)
-    if all(isinstance(answer, list) and all(isinstance(item, str) and len(item) <= 80 for item in answer) for answer in parsed):
-        return _list_task(field, parsed)
+    if all(isinstance(answer, list) for answer in parsed):
+        texts = all(isinstance(item, str) and len(item) <= 80 for answer in parsed for item in answer)
+        return _list_task(field, parsed) if texts else _object_task([{_safe_field(field): answer} for answer in parsed], _safe_field(field))
     if not all(isinstance(answer, str | int | float) for answer in answers):
         kinds = ", ".join(sorted({type(answer).__name__ for answer in answers}))
         raise DomainInvalid(
@@ -462,7 +469,8 @@ def _text_task(answers: Sequence[str]) -> Task:
     )
 
 
-def _object_task(answers: Sequence[dict[str, Any]]) -> Task:
+def _object_task(answers: Sequence[dict[str, Any]], wrapped: str | None = None) -> Task:
+    """`wrapped` names the one field that a list of other things than texts was put into."""
     schema = infer_schema(answers)
     properties = schema.get("properties", {})
     plain = bool(properties) and all("." not in name for name in properties)
@@ -478,7 +486,7 @@ def _object_task(answers: Sequence[dict[str, Any]]) -> Task:
             "accept": {"metric": "score"},
         },
         answer=f"Answer with a JSON object with the fields {named}." if plain and "{" not in named else "Answer with a JSON object.",
-        convert=_parsed,
+        convert=(lambda answer: {wrapped: _parsed(answer)}) if wrapped else _parsed,
         note=f"the answer is an object with {len(properties)} fields; its schema was inferred from the rows, so check what is required",
     )
 

@@ -27,7 +27,7 @@ from engine.evaluate.types import Flip, Interval, ItemResult, PairedComparison, 
 
 RESAMPLES = 2000
 POWER = 0.8
-MAX_SLICES = 100
+MAX_SLICES = 60
 """The largest slices are reported; a tag with a value of its own for each row is no slice."""
 
 Metric = Literal["score", "pass_rate"]
