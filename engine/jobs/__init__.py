@@ -1,0 +1,1 @@
+"""Runs: durable state machines, worker processes, and the supervisor that keeps the two in step."""
