@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 POLL_SECONDS = 0.02
+KILL_SECONDS = 10.0
+"""How long SIGKILL may take; a process that the kernel holds in a device driver does not die before the driver lets go."""
 
 
 class ProcessIdentity(NamedTuple):
@@ -85,17 +87,22 @@ def spawn_detached(argv: list[str], *, cwd: Path, env: dict[str, str], log: Path
     return identity
 
 
-def find_processes(tail: list[str]) -> list[ProcessIdentity]:
-    """Live processes of this user whose command line ends with `tail`."""
-    wanted = b"\0".join(part.encode() for part in tail) + b"\0"
-    found: list[ProcessIdentity] = []
+def find_processes(argument: str) -> list[tuple[ProcessIdentity, list[str]]]:
+    """Live processes of this user that have `argument` in their command line, each with that command line."""
+    found: list[tuple[ProcessIdentity, list[str]]] = []
     for pid in _pids():
         with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"\0" + wanted) and os.stat(f"/proc/{pid}").st_uid == os.getuid():
+            argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")[:-1]
+            if argument in argv and os.stat(f"/proc/{pid}").st_uid == os.getuid():
                 identity = identity_of(pid)
                 if identity is not None:
-                    found.append(identity)
+                    found.append((identity, argv))
     return found
+
+
+def boot_id() -> str:
+    """Names this boot of the machine. An identity written to a file says nothing after the next boot: both its numbers begin again."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def group_members(identity: ProcessIdentity) -> list[ProcessIdentity]:
@@ -124,18 +131,14 @@ def signal_group(identity: ProcessIdentity, number: signal.Signals) -> int:
 
 
 def end_group(identity: ProcessIdentity, grace_seconds: float) -> None:
-    """Ends the whole session: SIGTERM, then SIGKILL for what is left after `grace_seconds`. Returns when none is left."""
-    deadline = time.monotonic() + grace_seconds
-    if grace_seconds > 0:
-        signal_group(identity, signal.SIGTERM)
-        while time.monotonic() < deadline:
-            is_alive(identity)
-            if not group_members(identity):
-                return
+    """Ends the whole session: SIGTERM, then SIGKILL for what is left after `grace_seconds`. Returns when none is left, or SIGKILL does not help."""
+    for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, KILL_SECONDS)):
+        deadline = time.monotonic() + seconds
+        if seconds > 0 and not signal_group(identity, number):
+            break
+        while time.monotonic() < deadline and group_members(identity):
             time.sleep(POLL_SECONDS)
-    while signal_group(identity, signal.SIGKILL):
-        is_alive(identity)
-        time.sleep(POLL_SECONDS)
+            is_alive(identity)
     is_alive(identity)
 
 
