@@ -28,7 +28,8 @@ def test_every_promise_has_tests_and_each_exists(promise) -> None:
 def test_every_test_file_stands_behind_a_promise() -> None:
     named = {test.partition("::")[0] for promise in PROMISES for test in promise.tests}
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
-    assert not files - named, "name these in tests/requirements.py"
+    unnamed = sorted(files - named)
+    assert not unnamed, "name these in tests/requirements.py"
 
 
 def test_no_two_promises_share_a_name() -> None:
