@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+import threading
 import types
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -37,8 +38,12 @@ MAX_DOMAIN_BYTES = 1 << 20
 MAX_YAML_DEPTH = 64
 MAX_YAML_NODES = 100_000
 LISTED_PROBLEMS = 5
+BRANCHES = ("main", "master", "HEAD", "")
 
 FileKind = Literal["clusters", "domain"]
+
+_saving = threading.Lock()
+"""Two requests that add an entry at once both find it in the file afterwards."""
 
 
 class Problem(NamedTuple):
@@ -107,13 +112,15 @@ def parse_profile(name: str, profile: Mapping[str, Any]) -> Profile:
 def save_model(workspace: Workspace, name: str, profile: Profile) -> None:
     """Adds one model profile to clusters.json. The same entry again changes nothing; another one under that name is DuplicateId."""
     check_identifier(name, "model name")
-    _save_entry(workspace, "models", name, profile)
+    with _saving:
+        _save_entry(workspace, "models", name, profile)
 
 
 def save_cluster(workspace: Workspace, name: str, cluster: Cluster) -> None:
     """Adds one cluster to clusters.json, by the same rules as `save_model`."""
     check_identifier(name, "cluster name")
-    _save_entry(workspace, "clusters", name, cluster)
+    with _saving:
+        _save_entry(workspace, "clusters", name, cluster)
 
 
 # ---- clusters.json -------------------------------------------------------------------------------------------------------------------
@@ -126,7 +133,7 @@ def _parse_clusters(data: bytes) -> ClustersFile:
     except ValueError as error:
         raise _refusal("clusters", "clusters.json", [Problem("", _spelling(error), "a JSON document")]) from None
     clusters: ClustersFile = _validate("clusters", "clusters.json", ClustersFile, json.dumps(value))
-    _refuse("clusters", "clusters.json", list(_dangling_names(clusters)))
+    _refuse("clusters", "clusters.json", [*_dangling_names(clusters), *_profile_problems(clusters)])
     return clusters
 
 
@@ -142,13 +149,18 @@ def _dangling_names(file: ClustersFile) -> Iterator[Problem]:
         for number, host in enumerate(cluster.hosts):
             if host not in file.hosts:
                 yield Problem(f"{where}.hosts[{number}]", _show(host), f"a key of hosts ({_names(file.hosts)})")
+
+
+def _profile_problems(file: ClustersFile) -> Iterator[Problem]:
     for name, profile in file.models.items():
-        if profile.kind == "managed" and profile.training.batch_size % profile.training.micro_batch_size:
-            yield Problem(
-                f"models.{name}.training.micro_batch_size",
-                str(profile.training.micro_batch_size),
-                f"a divisor of batch_size ({profile.training.batch_size})",
-            )
+        if profile.kind != "managed":
+            continue
+        training, weights = profile.training, profile.weights
+        if training.batch_size % training.micro_batch_size:
+            path = f"models.{name}.training.micro_batch_size"
+            yield Problem(path, str(training.micro_batch_size), f"a divisor of batch_size ({training.batch_size})")
+        if weights.kind == "hub" and weights.revision in BRANCHES:
+            yield Problem(f"models.{name}.weights.revision", _show(weights.revision), "a commit hash or a tag: a branch moves under its name")
 
 
 def _save_entry(workspace: Workspace, section: str, name: str, entry: BaseModel) -> None:

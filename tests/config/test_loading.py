@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def test_the_default_model_is_the_one_that_a_package_ships() -> None:
         ("models.smollm2-135m.weights.kind", "ftp", ["models.smollm2-135m.weights.kind", "ftp", "'hub'"]),
         ("models.smollm2-135m.lora.ranks", 4, ["models.smollm2-135m.lora.ranks", "unknown key", "alpha, dropout"]),
         ("models.smollm2-135m.training.micro_batch_size", 5, ["models.smollm2-135m.training.micro_batch_size", "found 5", "divisor"]),
+        ("models.smollm2-135m.weights", {"kind": "hub", "repo": "a/b", "revision": "main"}, ["models.smollm2-135m.weights.revision", '"main"', "branch"]),
         ("models.Bad Name", {"kind": "scripted"}, ["models.Bad Name", "lower-case letters"]),
         ("budgets.default.max_minutes", -1, ["budgets.default.max_minutes", "-1", "greater than 0"]),
         ("surprise", 1, ["surprise", "unknown key", "budgets, clusters"]),
@@ -275,6 +277,13 @@ def test_the_same_model_again_changes_nothing_and_another_under_its_name_is_refu
     with pytest.raises(DuplicateId):
         save_model(workspace, "local", parse_profile("local", ENDPOINT | {"model": "other"}))
     assert workspace.clusters_file.read_bytes() == once
+
+
+def test_entries_saved_at_once_are_all_there(workspace: Workspace) -> None:
+    names = [f"m{number}" for number in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda name: save_model(workspace, name, parse_profile(name, ENDPOINT)), names))
+    assert set(names) <= set(load_clusters(workspace).models)
 
 
 def test_a_bad_profile_is_named_by_the_path_that_it_would_have(workspace: Workspace) -> None:
