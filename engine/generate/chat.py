@@ -78,8 +78,8 @@ class Batch:
     def run(self, target: Target, *, responds: Callable[[], bool] = lambda: True) -> str:
         """Asks until everything is answered, and returns an empty text; or why the server is lost.
 
-        `responds` is called when a request has timed out: whether the server still works. An exception of `on_answer` or `check_cancelled` ends
-        the batch and is raised here.
+        `responds` is called when a request has timed out or was cut off: whether the server still works. An exception of `on_answer` or
+        `check_cancelled` ends the batch and is raised here.
         """
         self._lost, self._raised = "", None
         self._retries_left = max(MIN_RETRIES, int(len(self.unanswered) * RETRY_SHARE))
@@ -181,12 +181,13 @@ class _Exchange:
             with anyio.fail_after(self.target.timeout_seconds):
                 status, reply = await self._post(body)
         except TimeoutError as late:
-            await self._see_whether_it_hangs()
+            await self._see_whether_it_works()
             raise Unusable(f"no answer in {self.target.timeout_seconds:g} s") from late
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as refused:
             reason = f"no connection to {self.target.base_url} ({type(refused).__name__})"
             raise _Lost(reason) if self.target.managed else Unusable(reason) from refused
         except httpx2.HTTPError as broken:
+            await self._see_whether_it_works()
             raise Unusable(f"the connection broke ({type(broken).__name__})") from broken
         if self.target.managed and status in (401, 404):
             raise _Lost(f"HTTP {status}: the server was replaced")
@@ -202,12 +203,12 @@ class _Exchange:
                     raise Unusable(f"a reply of more than {MAX_REPLY_BYTES} bytes")
             return response.status_code, bytes(reply)
 
-    async def _see_whether_it_hangs(self) -> None:
-        """After a timeout: a server that works was only slow; one that does not is lost. One look at a time."""
+    async def _see_whether_it_works(self) -> None:
+        """After a timeout or a cut connection: a server that works goes on being asked; one that does not is lost. One look at a time."""
         if not self.target.managed:
             return
         async with self._doctor:
-            if not await to_thread.run_sync(self._responds):
+            if not await to_thread.run_sync(self._responds, abandon_on_cancel=True):
                 raise _Lost("the server no longer completes anything")
 
 

@@ -22,8 +22,9 @@ PROBES = 4
 PROBE_TOKENS = 96
 """Tokens of each, from its end: that is where the answer stands, and the answer is what training changes."""
 
-LIMIT = 0.1
-"""Mean absolute difference in nats above which the weights are other ones."""
+LIMIT = 0.2
+"""Mean absolute difference in nats above which the weights are other ones. Measured with SmolLM2-135M in bf16, torch against vLLM's CPU build:
+equal weights differ by 0.03 to 0.08, two versions trained for one domain by 0.41 to 0.61, a version and its base by 0.73 to 2.03."""
 LIMIT_QUANTISED = 0.5
 """The same where the server holds the base in fewer bits than the fingerprint was computed with: rounding to 4 bits moves log-probabilities
 too. Not measured here, for want of a GPU; chosen wide, so that it catches a wrong model and not a neighbouring version."""

@@ -50,7 +50,8 @@ def prepare(context: WorkerContext) -> dict[str, Any]:
     job = PrepareJob.model_validate(context.config.job)
     workspace = Workspace(Path(context.config.workspace))
     base = find_prepared(workspace, job.model, job.profile)
-    made, notes = False, ()
+    made = False
+    notes: tuple[str, ...] = ()
     if base is None and isinstance(job.profile, ModelProfile):
         base, made = prepare_base(workspace, job.model, job.profile, job.device, context.report, context.check_cancelled)
         notes = () if base.fingerprint else ("The model does not fit into this machine's memory unquantised, so its weights cannot be proved.",)
@@ -135,8 +136,8 @@ def _dequantise(gguf: Path, stop_token: str, directory: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)  # type: ignore[no-untyped-call]
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
     end = tokenizer.convert_tokens_to_ids(stop_token)
     if end is None or end == tokenizer.unk_token_id or not tokenizer.chat_template:
         raise ConfigInvalid(f"{gguf.name} has no token {stop_token} or no chat template", next_step="Set stop_token in the model's profile.")
@@ -145,7 +146,8 @@ def _dequantise(gguf: Path, stop_token: str, directory: Path) -> None:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = stop_token
     model.config.eos_token_id, model.config.bos_token_id, model.config.pad_token_id = end, tokenizer.bos_token_id, tokenizer.pad_token_id
-    model.generation_config = GenerationConfig(eos_token_id=end, bos_token_id=tokenizer.bos_token_id, pad_token_id=tokenizer.pad_token_id)
+    stops = {"eos_token_id": end, "bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model.generation_config = GenerationConfig(**stops)  # type: ignore[no-untyped-call]
     # By now the weights are plain bf16; transformers still marks the model as quantised by its file and would refuse to save it.
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):
@@ -195,8 +197,9 @@ def _fingerprint(profile: ModelProfile, weights: Path, digest: str, device: str,
     room = max((gpu.memory_bytes for gpu in probe.gpus), default=0) if device == "cuda" else probe.memory_available_bytes
     if size * SPARE_MEMORY > room:
         return False
-    tokenizer = AutoTokenizer.from_pretrained(weights)  # type: ignore[no-untyped-call]
-    model = AutoModelForCausalLM.from_pretrained(weights, dtype=profile.inference.dtype).to(device)
+    tokenizer = AutoTokenizer.from_pretrained(weights)
+    model: Any = AutoModelForCausalLM.from_pretrained(weights, dtype=profile.inference.dtype)
+    model.to(device)
     texts = [_dialogue(tokenizer, *dialogue) for dialogue in PROBE_DIALOGUES]
     write_atomic(target, compute_fingerprint(model, tokenizer, texts, weights=digest).model_dump_json().encode())
     return True
@@ -212,7 +215,7 @@ def _dialogue(tokenizer: Any, question: str, answer: str) -> str:
 def _chat_template(weights: Path) -> str:
     from transformers import AutoTokenizer
 
-    template = AutoTokenizer.from_pretrained(weights).chat_template  # type: ignore[no-untyped-call]
+    template = AutoTokenizer.from_pretrained(weights).chat_template
     return sha256_hex(str(template).encode()) if template else ""
 
 

@@ -258,15 +258,19 @@ class ModelServers:
 
     def responds(self, session: Session) -> bool:
         """Whether the server still completes a short text in time. One that does not is ended, so that the next `ensure` starts another."""
-        try:
-            server_control.check_answers(session.address, timeout_seconds=session.plan.health_seconds)
-        except ServerUnwell:
-            directory = self._directory(session.plan.key)
-            record = directory.read()
-            if record is not None and record.served_name == session.address.served_name:
-                self._discard(directory, record)
+        directory = self._directory(session.plan.key)
+        record = directory.read()
+        if record is None or record.served_name != session.address.served_name:
             return False
-        return True
+        try:
+            # A killed server's helper may keep its port open for a while, taking connections that nobody will serve.
+            if is_alive(record.identity):
+                server_control.check_answers(session.address, timeout_seconds=session.plan.health_seconds)
+                return True
+        except ServerUnwell:
+            pass
+        self._discard(directory, record)
+        return False
 
     # ---- stopping ----------------------------------------------------------------------------------------------------------------
 
