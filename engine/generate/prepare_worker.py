@@ -159,7 +159,8 @@ def _dequantise(gguf: Path, stop_token: str, directory: Path) -> None:
 
 
 def _take_over(source: Path, directory: Path) -> None:
-    """The files of a checkpoint that are taken over: linked where the file system can, else copied."""
+    """The files of a checkpoint that are taken over: linked where the file system can, else copied. Should somebody write into a linked file
+    later, its changed time makes the prepared base unfindable (`weights_source`), and it is made anew."""
     for path in kept_files(source):
         real = path.resolve()
         try:

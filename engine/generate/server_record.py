@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.base.files import write_atomic
-from engine.base.processes import ProcessIdentity
+from engine.base.processes import ProcessIdentity, boot_id
 from engine.base.record import Record
 
 LOCK_POLL_SECONDS = 0.02
@@ -37,6 +37,8 @@ class ServerRecord(Record):
     """Digest of the prepared base."""
     command: str
     """Digest of the command line; another one means that the profile has changed, and the server is replaced."""
+    boot: str
+    """Which boot of the machine it was started in: after another one, nothing of it runs."""
     pid: int
     start_ticks: int
     port: int
@@ -78,11 +80,12 @@ class ServerDirectory:
         return self.root / "server.log"
 
     def read(self) -> ServerRecord | None:
-        """The record, or None when there is none, or none that this version understands."""
+        """The record; None when there is none, none that this version understands, or one of before the machine was last started."""
         try:
-            return ServerRecord.model_validate_json(self.record_file.read_bytes())
+            record = ServerRecord.model_validate_json(self.record_file.read_bytes())
         except (FileNotFoundError, ValueError):
             return None
+        return record if record.boot == boot_id() else None
 
     def write(self, record: ServerRecord) -> None:
         write_atomic(self.record_file, record.model_dump_json(indent=1).encode(), mode=0o600)

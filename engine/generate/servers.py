@@ -29,7 +29,7 @@ from typing import Literal, NamedTuple
 
 from engine.base.digests import digest_of
 from engine.base.paths import Workspace
-from engine.base.processes import end_group, group_rss_bytes, is_alive, spawn_detached
+from engine.base.processes import boot_id, end_group, group_rss_bytes, is_alive, spawn_detached
 from engine.config import Profile
 from engine.errors import ArtifactCorrupt, FingerprintMismatch, ServerFailed
 from engine.fleet.probe import probe_local
@@ -136,6 +136,7 @@ class ModelServers:
             model=plan.model,
             base=plan.base.digest,
             command=command_digest,
+            boot=boot_id(),
             pid=identity.pid,
             start_ticks=identity.start_ticks,
             port=address.port,

@@ -260,6 +260,13 @@ def test_a_recycled_pid_is_never_signalled(workspace: Workspace) -> None:
     bystander.communicate(b"\n", timeout=10)
 
 
+def test_a_record_of_before_the_last_boot_names_no_server(workspace: Workspace) -> None:
+    scripted(workspace, questions(1)).prove()
+    path = server_directory(workspace) / "server.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"boot": "another"}))
+    assert ModelServers(workspace).status() == []
+
+
 def test_a_start_that_was_killed_before_it_was_recorded_leaves_no_server(workspace: Workspace) -> None:
     generator = scripted(workspace, questions(1))
     generator.prove()
