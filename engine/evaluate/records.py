@@ -14,8 +14,8 @@ from typing import Any
 
 from engine.base.files import read_jsonl
 from engine.errors import NotFound
-from engine.evaluate.jobs import EvaluateOutput, FloorOutput
-from engine.evaluate.types import EvaluationSummary, ItemResult, Split
+from engine.evaluate.jobs import EvaluateOutput, FloorOutput, StructuredEffect
+from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison, Split
 from engine.store import lineage
 from engine.store.artifacts import Artifacts
 from engine.store.database import Cursor, insert_rows
@@ -141,10 +141,10 @@ def domain_digest_of(store: Store, evaluation_id: str) -> str:
     return str(_column(store, "domain_digest", evaluation_id))
 
 
-def structured_effect(store: Store, evaluation_id: str) -> dict[str, Any] | None:
-    """What decoding under the schema bought in this measurement (a StructuredEffect), where it was measured."""
+def structured_effect(store: Store, evaluation_id: str) -> PairedComparison | None:
+    """What decoding under the schema bought in this measurement, paired on core (before: free), where it was measured."""
     effect = _column(store, "structured_effect", evaluation_id)
-    return None if effect is None else dict(json.loads(effect))
+    return None if effect is None else StructuredEffect.model_validate_json(effect).comparison
 
 
 def latest(store: Store, cluster: str, subject: str) -> str | None:
