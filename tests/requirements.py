@@ -185,7 +185,7 @@ PROMISES: tuple[Promise, ...] = (
         "evaluate/test_workers.py::test_a_floor_and_a_model_are_measured_on_the_same_scenarios_and_rubric",
     ),
     promise("evaluate.records", "Measurements are rows that can be asked for again.", "evaluate/test_records.py"),
-    promise("evaluate.report", "A measurement is JSON and a readable page, which shows no held-out item."),
+    promise("evaluate.report", "A measurement is JSON and a readable page, which shows no held-out item.", "evaluate/test_report.py"),
     # ---- 5. diagnose, curate, train, decide -------------------------------------------------------------------------------------
     promise("diagnose.patterns", "Failures are grouped into patterns by what the checks saw, each with share, examples and remedy.", "diagnose/test_patterns.py"),
     promise("curate.aim", "Training data is chosen for those patterns plus replay.", "curate/test_select.py"),

@@ -73,7 +73,7 @@ def _insert(
     }
     marks = ", ".join("?" for _ in row)
     cursor.execute(f"INSERT INTO evaluation ({', '.join(row)}) VALUES ({marks})", list(row.values()))  # noqa: S608 - names of this file
-    insert_rows(cursor, "item_result", _ITEM_COLUMNS, [_item_row(run_id, row) for row in read_jsonl(artifacts.path(results))])
+    insert_rows(cursor, "item_result", _ITEM_COLUMNS, [_item_row(run_id, row) for row in _read_results(artifacts, results)])
     for relation, parent in (
         ("measured_on", identity.suite),
         ("graded_by", identity.grading),
@@ -81,6 +81,12 @@ def _insert(
         ("made_by", run_id),
     ):
         lineage.record(cursor, seq=seq, child=results, relation=relation, parent=parent)
+
+
+def _read_results(artifacts: Artifacts, digest: str) -> list[dict[str, Any]]:
+    artifacts.verify(digest)
+    rows: list[dict[str, Any]] = read_jsonl(artifacts.path(digest))
+    return rows
 
 
 def _item_row(run_id: str, row: dict[str, Any]) -> tuple[Any, ...]:
@@ -155,7 +161,7 @@ def latest(store: Store, cluster: str, subject: str) -> str | None:
 
 def item_results(store: Store, artifacts: Artifacts, evaluation_id: str, split: Split) -> list[ItemResult]:
     """Every result of one split in full, in the suite's order, from the artefact."""
-    rows = read_jsonl(artifacts.path(_column(store, "results", evaluation_id)))
+    rows = _read_results(artifacts, _column(store, "results", evaluation_id))
     return [ItemResult.model_validate(row) for row in rows if row["split"] == split]
 
 

@@ -16,12 +16,12 @@ from jinja2 import Environment, StrictUndefined
 
 from engine.evaluate.types import EvaluationSummary, Flip, Interval, PairedComparison, SplitScore
 
-LABEL_WIDTH = 200
+LABEL_WIDTH = 215
 PLOT_WIDTH = 420
-VALUE_WIDTH = 220
+VALUE_WIDTH = 215
 ROW_HEIGHT = 30
 MOST_FLIPS = 40
-MOST_LABEL_CHARACTERS = 34
+MOST_LABEL_CHARACTERS = 29
 SPLIT_WORDS = {"held_out": "held-out", "core": "core", "reserve": "reserve"}
 
 
@@ -121,7 +121,7 @@ def _interval_of(summary: EvaluationSummary, headline: SplitScore) -> Interval |
 
 
 def _differences_plot(rivals: Sequence[Rival]) -> Plot | None:
-    rows = [(f"against {rival.name}", rival.held_out.difference, True) for rival in rivals if rival.held_out is not None]
+    rows = [(f"against {rival.name}", rival.held_out.difference, False) for rival in rivals if rival.held_out is not None]
     if not rows:
         return None
     reach = math.ceil(10 * max(0.1, *(max(abs(row[1].low), abs(row[1].high)) for row in rows)) - 1e-9) / 10

@@ -11,7 +11,7 @@ import pytest
 
 from engine.base.files import write_jsonl
 from engine.base.paths import Workspace
-from engine.errors import NotFound
+from engine.errors import ArtifactCorrupt, NotFound
 from engine.evaluate import records
 from engine.evaluate.jobs import EvaluateOutput, FloorOutput
 from engine.evaluate.statistics import summarise_split
@@ -97,6 +97,17 @@ def test_an_unknown_measurement_is_answered_with_the_newest_ones(workspace):
     with pytest.raises(NotFound, match="no measurement 'evaluate-7'") as caught:
         records.summary(store, "evaluate-7")
     assert "evaluate-1" in caught.value.next_step
+    store.close()
+
+
+def test_results_whose_bytes_changed_are_not_used(workspace):
+    store, artifacts = opened(workspace)
+    record(store, artifacts, workspace, "evaluate-1", ROWS)
+    file = artifacts.path(store.read("SELECT results FROM evaluation")[0][0])
+    file.chmod(0o600)
+    file.write_bytes(file.read_bytes().replace(b"wrong_label", b"right_label", 1))
+    with pytest.raises(ArtifactCorrupt):
+        records.item_results(store, artifacts, "evaluate-1", "core")
     store.close()
 
 

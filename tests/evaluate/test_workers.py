@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from engine.base.digests import digest_of
-from engine.base.files import Spool, read_jsonl, read_spool
+from engine.base.files import Spool, read_json, read_jsonl, read_spool, write_json
 from engine.base.paths import Workspace
 from engine.config import ScriptedProfile
 from engine.errors import GenerationFailed
@@ -18,7 +20,7 @@ from engine.evaluate.floor_worker import fit_floor
 from engine.evaluate.jobs import CompileJob, CompileOutput, EvaluateJob, EvaluateOutput, FloorJob, FloorOutput
 from engine.evaluate.types import ItemResult
 from engine.generate.types import Answer, FingerprintReport, GeneratorIdentity
-from engine.jobs.types import RunConfig
+from engine.jobs.types import RunConfig, RunResult
 from engine.jobs.worker import Cancelled, WorkerContext
 from tests.evaluate.folders import write_folder
 
@@ -164,6 +166,18 @@ def test_the_floor_is_the_best_method_on_core_and_all_are_reported(tmp_path: Pat
     results = [ItemResult.model_validate(row) for row in read_jsonl(run.paths.root / found["artifacts"]["results"])]
     assert len(results) == 48
     assert output.summary.split("core").schema_valid == 1.0
+
+
+@pytest.mark.parametrize("module", ["engine.evaluate.compile_worker", "engine.evaluate.worker"])
+def test_a_worker_started_as_a_process_writes_its_result(tmp_path: Path, module: str):
+    workspace = write_folder(tmp_path)
+    kind = "compile" if "compile" in module else "evaluate"
+    named = CompileJob(domain="tickets", domain_digest=domain_digest(workspace, "tickets"))
+    run = context(workspace, kind, named if kind == "compile" else job(workspace, measure_structured=False))
+    write_json(run.paths.config, run.config.model_dump(mode="json"))
+    done = subprocess.run([sys.executable, "-m", module, str(run.paths.root), "1"], capture_output=True, timeout=60, check=False)
+    result = RunResult.model_validate(read_json(run.paths.result))
+    assert (done.returncode, result.state, result.error) == (0, "succeeded", None)
 
 
 def test_a_floor_and_a_model_are_measured_on_the_same_scenarios_and_rubric(tmp_path: Path):
