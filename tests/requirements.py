@@ -138,6 +138,11 @@ PROMISES: tuple[Promise, ...] = (
         "diagnose/test_patterns.py::test_an_infrastructure_error_is_neither_graded_nor_failed",
         "iterate/test_decide.py::test_a_missing_answer_never_passes",
     ),
+    promise(
+        "generate.base",
+        "The embedded base model is prepared once, cached by content hash, and a preparation that was interrupted ends right.",
+        "generate/test_preparing.py",
+    ),
     promise("generate.endpoint", "Any OpenAI-compatible endpoint can be measured; its key is shown nowhere.", "generate/test_endpoint.py"),
     promise(
         "generate.structured",
