@@ -94,6 +94,8 @@ class Lora(Record):
     """Dropout on the adapter's input."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Module names to adapt, or every linear layer except the head."""
+    first_layer: int = Field(default=0, ge=0)
+    """Layers below this one stay as they are: no gradient flows through them, which saves their share of the backward pass."""
 
 
 class Training(Record):
@@ -343,6 +345,7 @@ class ExactCheck(CheckBase):
 
     kind: Literal["exact"] = "exact"
     ignore_case: bool = False
+    """Compare without regard to case."""
 
 
 class ChoiceCheck(CheckBase):
@@ -366,6 +369,7 @@ class JsonFieldsCheck(CheckBase):
     fields: dict[str, float]
     """Dotted paths and their weights."""
     ignore_case: bool = True
+    """Compare without regard to case."""
 
 
 class SetF1Check(CheckBase):
@@ -373,6 +377,7 @@ class SetF1Check(CheckBase):
 
     kind: Literal["set_f1"] = "set_f1"
     ignore_case: bool = True
+    """Compare without regard to case."""
 
 
 class SpanF1Check(CheckBase):
@@ -386,6 +391,7 @@ class RegexCheck(CheckBase):
 
     kind: Literal["regex"] = "regex"
     pattern: str
+    """A regular expression in Python's syntax; it may be found anywhere in the text."""
 
 
 class ContainsCheck(CheckBase):
@@ -393,7 +399,9 @@ class ContainsCheck(CheckBase):
 
     kind: Literal["contains"] = "contains"
     texts: tuple[str, ...] = ()
+    """What must occur."""
     ignore_case: bool = True
+    """Compare without regard to case."""
 
 
 class NotContainsCheck(CheckBase):
@@ -401,7 +409,9 @@ class NotContainsCheck(CheckBase):
 
     kind: Literal["not_contains"] = "not_contains"
     texts: tuple[str, ...]
+    """What must not occur."""
     ignore_case: bool = True
+    """Compare without regard to case."""
 
 
 class NumericCheck(CheckBase):
@@ -409,7 +419,9 @@ class NumericCheck(CheckBase):
 
     kind: Literal["numeric"] = "numeric"
     absolute: float = Field(default=0.0, ge=0)
+    """Largest absolute difference."""
     relative: float = Field(default=0.0, ge=0)
+    """Largest difference as a share of the expected number; the larger of the two tolerances holds."""
 
 
 class GroundedCheck(CheckBase):
@@ -468,6 +480,7 @@ class Evaluation(Record):
     pass_score: Share = 1.0
     """A scenario passes at this score."""
     safety_nets: tuple[SafetyNet, ...] = ()
+    """Checks that override the score."""
     slices: tuple[str, ...] = ()
     """Names in `tags` whose values are reported and guarded as slices."""
     floor: tuple[Literal["majority", "tfidf_logistic", "bm25_nearest", "tagger"], ...] = ("majority", "bm25_nearest", "tfidf_logistic", "tagger")
