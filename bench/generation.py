@@ -70,7 +70,9 @@ def main() -> None:
     generator = open_generator(cluster.model, profile, workspace=workspace, base=base, weights=weights, device=here)
     plan = server_plan(workspace, cluster.model, profile, base, here)
     assert plan is not None
-    with ModelServers(workspace).answering(plan, weights) as session:
+    servers = ModelServers(workspace)
+    ran_before = any(server.pid for server in servers.status())
+    with servers.answering(plan, weights) as session:
         address, model = session.address, session.answers_to
 
     def direct() -> Round:
@@ -100,6 +102,8 @@ def main() -> None:
         "wanted": 0.9,
         "load": probe_local().load,
     }
+    if not ran_before:
+        servers.stop_all()
     print(json.dumps(result))
 
 

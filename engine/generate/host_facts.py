@@ -21,7 +21,8 @@ LIBRARY_DIRECTORIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"
 def host_facts() -> HostFacts:
     """This machine, for `vllm_command`."""
     return HostFacts(
-        cores=tuple(sorted(os.sched_getaffinity(0))),
+        cores=len(os.sched_getaffinity(0)),
+        numa_nodes=max(1, len(list(Path("/sys/devices/system/node").glob("node[0-9]*")))),
         preload=find_tcmalloc(),
         source_root=str(Path(engine.__file__).resolve().parents[1]),
         inherited=tuple((name, os.environ[name]) for name in INHERITED if name in os.environ),

@@ -46,8 +46,9 @@ INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUD
 class HostFacts(NamedTuple):
     """What the command line needs to know about this machine."""
 
-    cores: tuple[int, ...]
-    """CPUs that the server may use, by number."""
+    cores: int
+    """CPUs that the server may use."""
+    numa_nodes: int
     preload: tuple[str, ...]
     """Libraries for LD_PRELOAD (tcmalloc), empty where there are none."""
     source_root: str
@@ -147,8 +148,11 @@ def _environment(
         environment["VLLM_SERVER_DEV_MODE"] = "1"
     if device == "cpu":
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(profile.inference.cpu_kv_cache_gib)
-        # Left to itself, vLLM keeps one of two cores back; measured, all cores answer faster.
-        environment["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(str(core) for core in host.cores)
+        if host.numa_nodes == 1:
+            # The engine computes in its own process instead of a further one, which exists to bind threads to NUMA nodes. Measured on two cores:
+            # 7 to 11 of 32 to 38 seconds of start and 0.5 GiB less, and it answers no slower. Threads are then ours to count; left to itself, vLLM
+            # would also keep one of two cores back.
+            environment |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(host.cores)}
         if host.preload:
             environment["LD_PRELOAD"] = ":".join(host.preload)
         else:

@@ -10,7 +10,7 @@ import pytest
 from engine.config import HubWeights, Inference, Lora, ModelProfile, PackageWeights
 from engine.generate.vllm_command import Command, Device, HostFacts, served_as, vllm_command
 
-HOST = HostFacts(cores=(0, 1), preload=("/lib/tc.so",), source_root="/src", inherited=(("PATH", "/bin"),))
+HOST = HostFacts(cores=2, numa_nodes=1, preload=("/lib/tc.so",), source_root="/src", inherited=(("PATH", "/bin"),))
 COMPACT = '{"backend":"xgrammar","disable_any_whitespace":true}'
 HUB = HubWeights(repo="o/n", revision="abc")
 
@@ -74,7 +74,8 @@ def test_the_small_model_on_a_cpu() -> None:
         "TOKENIZERS_PARALLELISM": "false",
         "VLLM_SERVER_DEV_MODE": "1",
         "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "0,1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": "2",
         "LD_PRELOAD": "/lib/tc.so",
     }
     assert made.notes == ()
@@ -115,6 +116,10 @@ def test_versions_are_merged_on_a_cpu_and_adapters_on_a_gpu_or_a_quantised_base(
     assert command(chosen, "cuda").environment["VLLM_SERVER_DEV_MODE"] == "1"
 
 
+def test_threads_are_left_to_vllm_where_there_are_numa_nodes_to_bind_them_to() -> None:
+    assert not {"VLLM_ENABLE_V1_MULTIPROCESSING", "OMP_NUM_THREADS"} & command(SMALL, "cpu", HOST._replace(numa_nodes=2)).environment.keys()
+
+
 def test_a_missing_tcmalloc_is_said() -> None:
     made = command(SMALL, "cpu", HOST._replace(preload=()))
     assert "LD_PRELOAD" not in made.environment
@@ -131,5 +136,5 @@ def test_vllm_s_own_parser_takes_the_command_line(profile: ModelProfile, device:
     rest = argv[argv.index("serve") + 1 :] if "serve" in argv else argv[3:]
     options = make_arg_parser(FlexibleArgumentParser()).parse_args(rest)
     assert (options.port, options.served_model_name, options.middleware) == (8123, ["name"], ["engine.generate.loopback_guard.LoopbackGuard"])
-    assert options.enable_lora == (device == "cuda")
+    assert bool(options.enable_lora) == (device == "cuda")
     assert "/models/m" in (options.model, options.model_tag)
