@@ -309,8 +309,11 @@ class Splits(Record):
     """Shares of the evaluation rows. Core is for diagnosis, held-out for decisions, reserve is kept for later rotation."""
 
     core: Share = 0.4
+    """For diagnosis: its items may be looked at."""
     held_out: Share = 0.4
+    """For decisions: only means, intervals and counts are ever shown."""
     reserve: Share = 0.2
+    """Kept unused, to take over when the held-out items are worn out."""
     stratify: str | None = None
     """Dotted path in a row's record (`expected.intent`, `tags.service`) whose values are spread evenly over the splits."""
     seed: int = 17
@@ -450,7 +453,9 @@ class SafetyNet(Record):
     """A check that overrides the score: an answer that fails it scores 0, whatever else it got right."""
 
     name: Identifier
+    """Shown in results."""
     check: Check
+    """The condition."""
     at_least: Share = 1.0
     """The check's value below which the net is breached."""
 
@@ -492,10 +497,15 @@ class TrainOverrides(Record):
     """What this domain changes in the profile's training settings; null keeps the profile's."""
 
     max_rows: int | None = Field(default=None, ge=8)
+    """Upper bound of a training set."""
     epochs: float | None = Field(default=None, gt=0, le=100)
+    """Passes over the training set."""
     learning_rate: float | None = Field(default=None, gt=0, lt=1)
+    """Peak rate."""
     rank: int | None = Field(default=None, ge=1, le=512)
+    """The adapter's rank; alpha keeps its ratio to it."""
     max_length: int | None = Field(default=None, ge=32)
+    """Longest prompt plus completion in tokens."""
     replay_share: Share = 0.5
     """Share of a training set that is drawn evenly from the pool rather than aimed at failure patterns."""
 
@@ -504,6 +514,7 @@ class Serving(Record):
     """What an answer may take; measured at each evaluation and reported against these."""
 
     latency_p95_seconds: float | None = Field(default=None, gt=0)
+    """95 of 100 answers should take at most this long."""
 
 
 class DomainFile(Record):
