@@ -17,8 +17,8 @@ class TrainJob(Record):
     """The profile's name in clusters.json."""
     profile: Profile
     """As it was at submission."""
-    base: PreparedBase | None
-    """Null for the scripted double only."""
+    base: PreparedBase
+    """What the adapter is trained on."""
     dataset: str
     """Absolute path of the curated rows (JSON lines); the store's artifact."""
     dataset_digest: str

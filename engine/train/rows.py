@@ -18,6 +18,7 @@ from engine.errors import ArtifactCorrupt, DomainInvalid, TooLarge
 from engine.generate.types import Message
 
 _NAMED_ROWS = 10
+_SHORTEST_SHARED = 16
 
 
 class CuratedRow(Record):
@@ -78,3 +79,15 @@ def tokenise(rows: Sequence[CuratedRow], tokenizer: Any, *, stop_token: str, max
             max_length=max_length,
         )
     return tokens
+
+
+def shared_prefix(rows: Sequence[TokenRow]) -> int:
+    """How many tokens all prompts begin with alike (the system message, mostly); 0 when that is too few to be worth anything.
+
+    At least one token of every prompt is left over, because the first token of the completion is predicted from it.
+    """
+    first = rows[0].input_ids
+    shared = min(row.prompt_tokens for row in rows) - 1
+    for row in rows:
+        shared = next((at for at in range(shared) if row.input_ids[at] != first[at]), shared)
+    return shared if shared >= _SHORTEST_SHARED else 0

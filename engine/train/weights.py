@@ -42,6 +42,7 @@ def save_adapter(model: Any, directory: Path, *, base_digest: str) -> None:
             "bias": "none",
             "fan_in_fan_out": False,
             "inference_mode": True,
+            "layers_to_transform": lora.layers_to_transform,
             "lora_alpha": lora.lora_alpha,
             "lora_dropout": lora.lora_dropout,
             "modules_to_save": None,

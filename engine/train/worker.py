@@ -72,18 +72,15 @@ def write_outputs(job: TrainJob, rows: list[CuratedRow], trained: Trained, paths
     from engine.train.sft import load_base
     from engine.train.weights import merge, save_adapter
 
-    if job.base is None:
-        raise DependencyMissing(f"the base model of {job.model} is not prepared", next_step="Run set-up, or onboard the model again.")
     outputs = paths.outputs
     save_adapter(trained.model, outputs / "adapter", base_digest=job.base.digest)
     adapter = tree_sha256(outputs / "adapter")
-    model = trained.model
     if job.plan.merge:
         merge(Path(job.base.directory), outputs / "adapter", outputs / "merged")
-        trained.model = None  # before the merged weights come into memory
-        model = load_base(str(outputs / "merged"), job.plan, job.device)
+        trained.model = None  # the fingerprint is of what will be served; two models need not be in memory for it
+        trained.model = load_base(str(outputs / "merged"), job.plan, job.device)
     texts = fingerprint_probe_texts([conversation(row, trained.tokenizer, job) for row in rows])
-    fingerprint: Fingerprint = compute_fingerprint(model, trained.tokenizer, texts, weights=adapter)
+    fingerprint: Fingerprint = compute_fingerprint(trained.model, trained.tokenizer, texts, weights=adapter)
     write_atomic(outputs / "fingerprint.json", fingerprint.model_dump_json().encode())
     write_json(outputs / "losses.json", trained.losses)
     return TrainOutput(
