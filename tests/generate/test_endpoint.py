@@ -53,7 +53,7 @@ def endpoint(rule: Callable[[int, dict[str, Any], Any], Reply], **profile: Any) 
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         entry = EndpointProfile(title="x", base_url=f"http://127.0.0.1:{server.server_port}/v1", model="m", concurrency=1, **profile)
         yield open_endpoint(entry), bodies

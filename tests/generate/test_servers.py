@@ -231,7 +231,7 @@ def test_a_stranger_on_the_port_is_not_taken_for_our_server(workspace: Workspace
             pass
 
     stranger = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
-    threading.Thread(target=stranger.serve_forever, daemon=True).start()
+    threading.Thread(target=stranger.serve_forever, args=(0.01,), daemon=True).start()
     ports = [stranger.server_port, servers.free_port()]
     monkeypatch.setattr(servers, "free_port", lambda: ports.pop(0) if ports else servers.free_port())
     try:
@@ -349,3 +349,21 @@ def test_the_key_stands_in_no_command_line_and_in_no_readable_file(workspace: Wo
     assert path.stat().st_mode & 0o077 == 0
     assert key.encode() not in Path(f"/proc/{pid_of(workspace)}/cmdline").read_bytes()
     assert key not in (server_directory(workspace) / "server.log").read_text()
+
+
+def test_versions_answer_as_adapters_beside_each_other_each_under_the_hash_of_its_content(workspace: Workspace) -> None:
+    plan = plan_of(workspace)._replace(adapters=True)
+    fleet = ModelServers(workspace)
+    good, bad = trained(workspace, "good", 0.9), trained(workspace, "bad", 0.1)
+    base = Weights(digest=plan.base.digest, fingerprint=plan.base.fingerprint)
+    names = {}
+    for weights in (base, good, bad, good):
+        with fleet.answering(plan, weights) as session:
+            names[weights.digest] = session.answers_to
+            assert fleet.measure(session, weights).verdict == "match"
+    assert names[good.digest] == f"adapter-{good.digest[:32]}"
+    assert len(set(names.values())) == 3
+    with fleet.answering(plan, bad) as session:
+        assert fleet.measure(session, good).verdict == "mismatch"
+    record = json.loads((server_directory(workspace) / "server.json").read_text())
+    assert record["adapters"] == [base.digest, good.digest, bad.digest]
