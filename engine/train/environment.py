@@ -6,8 +6,9 @@ against whatever else runs. Nothing here changes results; a machine without tcma
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -44,3 +45,11 @@ def find_tcmalloc(directories: Iterable[Path] = LIBRARY_DIRECTORIES) -> Path | N
     """The first tcmalloc library in `directories`."""
     candidates = (directory / name for directory in directories for name in TCMALLOC)
     return next((path for path in candidates if path.is_file()), None)
+
+
+def enter_environment(variables: Mapping[str, str]) -> None:
+    """Replaces this process by itself with `variables` set, unless they are. What is read when a program is loaded cannot be set later; the
+    process keeps its id and command line, so whoever watches it sees nothing of this."""
+    if any(os.environ.get(name) != value for name, value in variables.items()):
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **variables})  # noqa: S606 - no shell wanted

@@ -80,7 +80,7 @@ def train_adapter(
         args=arguments(plan, work / "checkpoints", cpu=job.device == "cpu"),
         train_dataset=as_dataset(tokens, order, skip=len(prefix)),
         processing_class=tokenizer,
-        peft_config=lora_config(plan, base.config.get_text_config().num_hidden_layers),
+        peft_config=lora_config(plan, base),
         callbacks=[watcher],
     )
     trainer.prefix, trainer.check_cancelled = prefix, check_cancelled
@@ -159,19 +159,26 @@ def hidden_after_prefix(model: Any, prefix: Sequence[int], input_ids: torch.Tens
     return hidden
 
 
-def lora_config(plan: TrainPlan, layers: int) -> LoraConfig:
-    """The adapter's shape for PEFT, on a model of `layers` layers."""
-    targets = plan.lora.target_modules
+def lora_config(plan: TrainPlan, model: Any) -> LoraConfig:
+    """The adapter's shape for PEFT."""
+    layers = model.config.get_text_config().num_hidden_layers
     first = min(plan.lora.first_layer, layers - 1)
+    targets = plan.lora.target_modules
     return LoraConfig(
         r=plan.lora.rank,
         lora_alpha=plan.lora.alpha,
         lora_dropout=plan.lora.dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
+        target_modules=linear_names(model) if isinstance(targets, str) else list(targets),
         layers_to_transform=list(range(first, layers)) if first else None,
         bias="none",
         task_type="CAUSAL_LM",
     )
+
+
+def linear_names(model: Any) -> list[str]:
+    """What `all-linear` stands for: the last names of all linear layers but the head. (PEFT takes the word only for all layers of a model.)"""
+    head = model.get_output_embeddings()
+    return sorted({name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head})
 
 
 def arguments(plan: TrainPlan, output: Path, *, cpu: bool) -> SFTConfig:

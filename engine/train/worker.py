@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import errno
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.base.digests import tree_sha256
-from engine.base.files import write_atomic, write_json
+from engine.base.files import read_json, write_atomic, write_json
 from engine.base.paths import RunPaths
 from engine.config import ScriptedProfile
 from engine.errors import DependencyMissing, ResourceExhausted
@@ -29,6 +30,7 @@ from engine.generate.fingerprint import fingerprint_probe_texts
 from engine.generate.types import Fingerprint
 from engine.jobs.types import Progress
 from engine.jobs.worker import WorkerContext, run_worker
+from engine.train.environment import enter_environment, training_environment
 from engine.train.jobs import TrainJob
 from engine.train.rows import CuratedRow, read_dataset
 from engine.train.scripted import train_scripted
@@ -135,4 +137,7 @@ def _exhausted(what: str, error: BaseException) -> ResourceExhausted:
 
 
 if __name__ == "__main__":
+    told = read_json(RunPaths(Path(sys.argv[1])).config)["job"]
+    if told["profile"]["kind"] == "managed":
+        enter_environment(training_environment(told["device"]))
     run_worker(train)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from engine.config import DirectoryWeights, EndpointProfile, Inference, Lora, ModelProfile, ScriptedProfile, Training, TrainOverrides
+from engine.config import DirectoryWeights, EndpointProfile, Inference, ModelProfile, ScriptedProfile, Training, TrainOverrides
 from engine.errors import ArgumentInvalid, ConfigInvalid
+from engine.loading import load_clusters
 from engine.train.plan import plan_training
+from tests.conftest import REPOSITORY
 
 
 def managed(**changes: object) -> ModelProfile:
@@ -20,52 +22,30 @@ def managed(**changes: object) -> ModelProfile:
     return ModelProfile.model_validate({**fields, **changes})
 
 
-DENSE_8B = managed(
-    title="Dense 8B",
-    parameters_billion=8.2,
-    inference=Inference(max_model_len=16384, max_num_seqs=128),
-    training=Training(
-        learning_rate=2e-4, epochs=2, batch_size=32, micro_batch_size=8, max_length=4096, max_rows=20000, gradient_checkpointing=True, memory_gib=48
-    ),
-    lora=Lora(rank=32, alpha=64),
-)
-QUANTISED_32B = managed(
-    title="Dense 32B, 4-bit",
-    parameters_billion=32.8,
-    inference=Inference(max_model_len=8192, quantization="bitsandbytes", tensor_parallel=2),
-    training=Training(
-        base_quantization="nf4",
-        learning_rate=1e-4,
-        epochs=1,
-        batch_size=16,
-        micro_batch_size=2,
-        max_length=4096,
-        gradient_checkpointing=True,
-        max_rows=20000,
-        memory_gib=60,
-    ),
-    lora=Lora(rank=16, alpha=32, dropout=0.05, target_modules=("q_proj", "k_proj", "v_proj", "o_proj")),
-)
+def shipped(name: str) -> ModelProfile:
+    profile = load_clusters(REPOSITORY).models[name]
+    assert isinstance(profile, ModelProfile)
+    return profile
 
 
 def test_the_plan_of_an_8b_with_bf16_lora() -> None:
-    plan = plan_training(DENSE_8B, TrainOverrides(), rows=8000, device="cuda", seed=17, merge=False)
+    plan = plan_training(shipped("llama-3.1-8b"), TrainOverrides(), rows=8000, device="cuda", seed=17, merge=False)
     assert plan.model_dump() == {
         "method": "sft",
-        "lora": {"rank": 32, "alpha": 64, "dropout": 0.0, "target_modules": "all-linear"},
+        "lora": {"rank": 32, "alpha": 64, "dropout": 0.05, "target_modules": "all-linear", "first_layer": 0},
         "dtype": "bfloat16",
         "base_quantization": "none",
         "learning_rate": 2e-4,
         "epochs": 2.0,
-        "batch_size": 32,
-        "micro_batch_size": 8,
+        "batch_size": 16,
+        "micro_batch_size": 4,
         "max_length": 4096,
-        "warmup_share": 0.05,
+        "warmup_share": 0.03,
         "scheduler": "cosine",
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "gradient_checkpointing": True,
-        "checkpoint_every_steps": 25,
+        "checkpoint_every_steps": 50,
         "seed": 17,
         "merge": False,
         "reasons": (),
@@ -73,23 +53,23 @@ def test_the_plan_of_an_8b_with_bf16_lora() -> None:
 
 
 def test_the_plan_of_a_32b_on_a_4_bit_base() -> None:
-    plan = plan_training(QUANTISED_32B, TrainOverrides(), rows=8000, device="cuda", seed=17, merge=False)
+    plan = plan_training(shipped("qwen2.5-32b-nf4"), TrainOverrides(), rows=8000, device="cuda", seed=17, merge=False)
     assert plan.model_dump() == {
         "method": "sft",
-        "lora": {"rank": 16, "alpha": 32, "dropout": 0.05, "target_modules": ("q_proj", "k_proj", "v_proj", "o_proj")},
+        "lora": {"rank": 16, "alpha": 32, "dropout": 0.05, "target_modules": "all-linear", "first_layer": 0},
         "dtype": "bfloat16",
         "base_quantization": "nf4",
         "learning_rate": 1e-4,
-        "epochs": 1.0,
+        "epochs": 2.0,
         "batch_size": 16,
-        "micro_batch_size": 2,
+        "micro_batch_size": 1,
         "max_length": 4096,
-        "warmup_share": 0.05,
+        "warmup_share": 0.03,
         "scheduler": "cosine",
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "gradient_checkpointing": True,
-        "checkpoint_every_steps": 25,
+        "checkpoint_every_steps": 50,
         "seed": 17,
         "merge": False,
         "reasons": (),
@@ -98,7 +78,7 @@ def test_the_plan_of_a_32b_on_a_4_bit_base() -> None:
 
 def test_a_4_bit_base_is_refused_without_a_gpu() -> None:
     with pytest.raises(ConfigInvalid, match="needs a GPU"):
-        plan_training(QUANTISED_32B, TrainOverrides(), rows=8000, device="cpu", seed=17, merge=False)
+        plan_training(shipped("qwen2.5-32b-nf4"), TrainOverrides(), rows=8000, device="cpu", seed=17, merge=False)
 
 
 def test_every_override_of_the_domain_is_applied_and_explained() -> None:

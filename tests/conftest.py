@@ -1,0 +1,32 @@
+"""What tests of several parts share. The real model is prepared once a machine, as set-up does it, never once a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.base.paths import Workspace
+from engine.config import ModelProfile
+from engine.generate.types import PreparedBase
+from engine.loading import load_clusters
+
+REPOSITORY = Workspace(Path(__file__).resolve().parents[1])
+MODEL = "smollm2-135m"
+
+
+@pytest.fixture(scope="session")
+def real_profile() -> ModelProfile:
+    """The embedded model's profile, as the repository ships it."""
+    profile = load_clusters(REPOSITORY).models[MODEL]
+    assert isinstance(profile, ModelProfile)
+    return profile
+
+
+@pytest.fixture(scope="session")
+def prepared_base(real_profile: ModelProfile) -> PreparedBase:
+    """The embedded model, ready to be trained."""
+    from engine.generate.prepare_worker import prepare_base
+
+    base, _ = prepare_base(REPOSITORY, MODEL, real_profile, "cpu", lambda _: None, lambda: None)
+    return base
