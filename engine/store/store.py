@@ -230,10 +230,14 @@ class Store:
         """Gives the store up. What was answered is on disk already; this only saves the next start some work."""
         with self._writing:
             if self._failure is None:
-                self._connection.execute("CHECKPOINT")
+                try:
+                    self._connection.execute("CHECKPOINT")
+                except duckdb.Error as error:  # the next start replays the log, or sets the database aside
+                    self._suspect(error)
             self._failure = self._failure or StoreFailed("the store is closed", next_step="Open it again.")
             for cursor in (*self._readers, self._writer, self._connection):
                 cursor.close()
+            self._readers.clear()
             self._journal.close()
             self._lock.release()
 
@@ -266,15 +270,19 @@ class Store:
                 next_step="The daemon stops; the next start takes up from the journal.",
             )
         )
-        if is_damage(cause):
-            with contextlib.suppress(OSError):
-                write_atomic(_suspect(self.workspace), str(cause)[:1000].encode())
+        self._suspect(cause)
         if self._failure is cause:
             raise self._failure
         raise self._failure from cause
 
+    def _suspect(self, cause: BaseException) -> None:
+        """Leaves word for the next start when `cause` proves the database damaged."""
+        if is_damage(cause):
+            with contextlib.suppress(OSError):
+                write_atomic(_suspect_flag(self.workspace), str(cause)[:1000].encode())
 
-def _suspect(workspace: Workspace) -> Path:
+
+def _suspect_flag(workspace: Workspace) -> Path:
     return workspace.database.with_name(workspace.database.name + ".suspect")
 
 
@@ -284,9 +292,9 @@ def _open_or_refill(
     """The database at the journal's end. Sets a damaged one aside, at most once."""
     database = workspace.database
     orphaned = write_ahead_log(database).exists() and not database.exists()
-    if orphaned or _suspect(workspace).exists():
+    if orphaned or _suspect_flag(workspace).exists():
         set_aside(database)
-        _suspect(workspace).unlink(missing_ok=True)
+        _suspect_flag(workspace).unlink(missing_ok=True)
     try:
         return _open_database(database, journal, stages, reducers)
     except duckdb.Error as error:
