@@ -193,7 +193,7 @@ PROMISES: tuple[Promise, ...] = (
     promise("evaluate.report", "A measurement is JSON and a readable page, which shows no held-out item.", "evaluate/test_report.py"),
     # ---- 5. diagnose, curate, train, decide -------------------------------------------------------------------------------------
     promise("diagnose.patterns", "Failures are grouped into patterns by what the checks saw, each with share, examples and remedy.", "diagnose/test_patterns.py"),
-    promise("curate.aim", "Training data is chosen for those patterns plus replay.", "curate/test_select.py"),
+    promise("curate.aim", "Training data is chosen for those patterns plus replay.", "curate/test_select.py", "curate/test_worker.py"),
     promise("curate.leakage", "A training row that is, or nearly is, an evaluation item stops the run with the pair named.", "curate/test_leakage.py"),
     promise("train.plan", "Every training setting has a reason that can be read.", "train/test_plan.py"),
     promise(
@@ -201,7 +201,22 @@ PROMISES: tuple[Promise, ...] = (
         "Training resumes after SIGKILL with the same loss curve, and is deterministic for a seed.",
         "train/test_checkpoints.py",
         "train/test_order.py",
+        "train/test_scripted_training.py",
+        "train/test_real_training.py::test_a_training_killed_in_the_middle_ends_with_the_same_losses_and_the_same_adapter",
     ),
+    promise(
+        "train.cancel",
+        "A training is cancelled within seconds and leaves no process.",
+        "train/test_scripted_training.py::test_a_cancelled_training_stops_within_seconds",
+        "train/test_real_training.py::test_a_cancelled_training_ends_within_ten_seconds_and_leaves_no_process",
+    ),
+    promise(
+        "train.version",
+        "A version is named by its content and keeps its lineage; its merged weights are the base with the adapter added.",
+        "train/test_records.py",
+        "train/test_real_training.py::test_merged_weights_are_the_base_with_the_adapter_added",
+    ),
+    promise("train.fast", "A training process runs with the allocator and thread settings that were measured to help.", "train/test_environment.py"),
     promise(
         "decide.accept",
         "A specialist is accepted only on a paired improvement whose interval excludes zero, with no slice or safety net worse and the floor beaten.",
