@@ -196,6 +196,7 @@ PROMISES: tuple[Promise, ...] = (
     promise("curate.aim", "Training data is chosen for those patterns plus replay.", "curate/test_select.py", "curate/test_worker.py"),
     promise("curate.leakage", "A training row that is, or nearly is, an evaluation item stops the run with the pair named.", "curate/test_leakage.py"),
     promise("train.plan", "Every training setting has a reason that can be read.", "train/test_plan.py"),
+    promise("train.rows", "A training row is never cut: one that is too long is refused by name.", "train/test_rows.py"),
     promise(
         "train.resume",
         "Training resumes after SIGKILL with the same loss curve, and is deterministic for a seed.",

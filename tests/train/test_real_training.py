@@ -6,15 +6,18 @@ import json
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from engine.base.digests import tree_sha256
 from engine.config import ModelProfile
+from engine.errors import TrainingDiverged
 from engine.generate.checkpoint import checkpoint_problem
 from engine.generate.fingerprint import load_fingerprint
 from engine.generate.types import PreparedBase
+from engine.jobs.types import Progress
 from tests.train.workers import dataset, result, run, signal_when, start, step_of, training_run
 
 pytestmark = pytest.mark.model
@@ -113,3 +116,14 @@ def test_a_row_that_is_too_long_is_refused_by_name(tmp_path: Path, profile: Mode
     assert error["code"] == "too_large"
     assert "r2 (" in error["message"]
     assert "48 tokens" in error["message"]
+
+
+@pytest.mark.parametrize("figures", [{"loss": float("nan"), "grad_norm": 1.0}, {"loss": 1.0, "grad_norm": float("inf")}])
+def test_a_loss_or_a_gradient_that_is_no_number_stops_the_training(figures: dict[str, float]) -> None:
+    from engine.train.sft import Watcher
+
+    reports: list[Progress] = []
+    watcher = Watcher([10] * 8, 4, None, reports.append, lambda: None)
+    with pytest.raises(TrainingDiverged, match="at step 1 of 2"):
+        watcher.on_log(None, SimpleNamespace(global_step=1, max_steps=2), None, logs=figures)
+    assert not reports
