@@ -31,10 +31,9 @@ def append_event(
     cursor: Cursor, *, seq: int, at: str, kind: str, subject: str, actor: str, reason: str = "", data: dict[str, Any] | None = None
 ) -> None:
     """Writes an event; called by reducers only."""
-    ((item,),) = cursor.execute("SELECT count(*) FROM event WHERE seq = ?", [seq]).fetchall()
     cursor.execute(
-        "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [seq, item, at, kind, subject, actor, reason, json.dumps(data or {}, sort_keys=True)],
+        "INSERT INTO event SELECT ?, (SELECT count(*) FROM event WHERE seq = ?), ?, ?, ?, ?, ?, ?",
+        [seq, seq, at, kind, subject, actor, reason, json.dumps(data or {}, sort_keys=True)],
     )
 
 

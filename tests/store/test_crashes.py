@@ -1,12 +1,11 @@
 """The owner killed at any instant, with clients racing and files damaged: what was answered stays, nothing is done twice.
 
-`make test` kills 40 times; MODELSMITH_CHAOS_KILLS asks for more, MODELSMITH_CHAOS_SEED for another course of events.
+How many times is said in `effort.py`.
 """
 
 from __future__ import annotations
 
 import collections
-import os
 import random
 import threading
 import time
@@ -19,12 +18,11 @@ from engine.base.paths import Workspace
 from engine.errors import StoreFailed
 from engine.store.database import write_ahead_log
 
+from .effort import KILLS, SEED
 from .ledger import keys, open_store, verify_ledger
 from .owner import FAIL_STOP, Owner, Service
 from .test_damage import damage, twice
 
-KILLS = int(os.environ.get("MODELSMITH_CHAOS_KILLS", "40"))
-SEED = int(os.environ.get("MODELSMITH_CHAOS_SEED", "1"))
 CLIENTS = 4
 DAMAGE = ("flipped database", "zeroed log", "no log", "nothing but the journal", "torn journal", "flipped log")
 

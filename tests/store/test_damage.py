@@ -17,6 +17,7 @@ from engine.store.database import is_damage, write_ahead_log
 from engine.store.rebuild import rebuild
 from engine.store.store import Store
 
+from .effort import DAMAGES, SEED
 from .ledger import LEDGER, keys, open_store, verify_ledger
 
 COMMANDS = 40
@@ -88,9 +89,9 @@ KINDS = (
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_damage_to_the_database_loses_a_command(tmp_path: Path, kind: str) -> None:
-    generator = random.Random(kind)
+    generator = random.Random(f"{SEED} {kind}")
     original = crashed(tmp_path)
-    for attempt in range(3):
+    for attempt in range(DAMAGES):
         workspace = Workspace(tmp_path / f"try{attempt}")
         shutil.copytree(original.state, workspace.state)
         damage(workspace, kind, generator)
