@@ -189,10 +189,10 @@ def test_queries_cannot_reach_out(store: Store, tmp_path: Path) -> None:
 def test_a_network_file_system_is_refused_with_its_kind(tmp_path: Path) -> None:
     local = "22 1 8:1 / / rw - ext4 /dev/sda1 rw"
     refuse_network_filesystem(tmp_path, local)
-    refuse_network_filesystem(Path("/home/a"), local + "\n23 22 0:9 / /home/ab rw - nfs4 host:/x rw")
-    for mount, kind in (("/home", "nfs4"), ("/home/a\\040b", "cifs"), ("/home", "fuse.sshfs")):
+    refuse_network_filesystem(Path("/srv/a"), local + "\n23 22 0:9 / /srv/ab rw - nfs4 host:/x rw")
+    for mount, kind in (("/srv", "nfs4"), ("/srv/a\\040b", "cifs"), ("/srv", "fuse.sshfs")):
         with pytest.raises(PathRefused, match=kind):
-            refuse_network_filesystem(Path("/home/a b/c"), local + f"\n23 22 0:9 / {mount} rw shared:1 - {kind} host:/x rw")
+            refuse_network_filesystem(Path("/srv/a b/c"), local + f"\n23 22 0:9 / {mount} rw shared:1 - {kind} host:/x rw")
 
 
 def test_a_closed_store_refuses(workspace: Workspace) -> None:
