@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ from engine.errors import ResourceExhausted, StoreDamaged, StoreFailed, TooLarge
 GENESIS = sha256_hex(b"modelsmith journal 1")
 """What the first line follows; names the format."""
 MAX_LINE_BYTES = 4 << 20
+LINE_START = re.compile(rb'[0-9a-f]{8} \{"arguments":')
+"""Found at the start of a line and nowhere else: inside a line, quotes stand behind a backslash."""
 
 
 class Entry(NamedTuple):
@@ -149,7 +152,7 @@ def _read(path: Path) -> Iterator[tuple[Entry, int]]:
         for data in stream:
             parsed = _parse(data)
             if parsed is None:
-                _refuse_if_more(path, stream, seq + 1)
+                _refuse_if_more(path, data + stream.read(), seq + 1)
                 return
             entry, previous = parsed
             if entry.seq != seq + 1 or previous != head:
@@ -172,9 +175,11 @@ def _parse(data: bytes) -> tuple[Entry, str] | None:
         return None
 
 
-def _refuse_if_more(path: Path, rest: Iterator[bytes], number: int) -> None:
-    if any(_parse(data) is not None for data in rest):
-        raise _damaged(path, number, "its bytes are not what was written, and intact lines follow it")
+def _refuse_if_more(path: Path, rest: bytes, number: int) -> None:
+    """A torn line is the last one. An intact line in `rest` was synced after it, also when a damaged newline joins the two."""
+    for start in LINE_START.finditer(rest):
+        if _parse(rest[start.start() : rest.find(b"\n", start.start()) + 1]) is not None:
+            raise _damaged(path, number, "its bytes are not what was written, and intact lines follow it")
 
 
 def _damaged(path: Path, number: int, why: str) -> StoreDamaged:

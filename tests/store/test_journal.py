@@ -84,6 +84,15 @@ def test_a_changed_byte_before_the_last_line_is_refused_with_its_number(argument
         assert path.read_bytes() == bytes(whole)
 
 
+def test_a_damaged_newline_that_joins_the_last_two_lines_is_no_torn_end() -> None:
+    with journal_with([{"n": number} for number in range(3)]) as path:
+        whole = bytearray(path.read_bytes())
+        whole[whole.rindex(b"\n", 0, len(whole) - 1)] ^= 8
+        path.write_bytes(whole)
+        with pytest.raises(StoreDamaged, match="line 2 "):
+            read(path)
+
+
 def _starts(arguments: list[dict[str, Any]]) -> list[int]:
     with journal_with(arguments) as path:
         lines = path.read_bytes().splitlines(keepends=True)
