@@ -42,7 +42,7 @@ class OnboardDomainArguments(Record):
     name: Annotated[str, Field(pattern=IDENTIFIER_PATTERN, description="Folder of the new domain below domains/.", examples=["tickets"])]
     rows_path: Annotated[
         str,
-        Field(min_length=1, max_length=1000, description="JSON-lines file inside the workspace, one labelled row a line.", examples=["data/tickets.jsonl"]),
+        Field(min_length=1, max_length=1000, description="JSON-lines file in the workspace, one labelled row a line.", examples=["data/rows.jsonl"]),
     ]
 
 
@@ -71,9 +71,9 @@ ONBOARD_DOMAIN = Tool(
     name="onboard_domain",
     title="Add a domain",
     description=(
-        "Scaffolds domains/<name>/ from a file of labelled rows in the workspace: finds the input and label fields, splits the rows, infers the "
-        "output schema and the checks, and picks the floor. Answers what was inferred and what to check by hand. An existing domain is never overwritten. "
-        "A cluster that uses it is an entry in clusters.json."
+        "Scaffolds domains/<name>/ and a cluster of the same name from a file of labelled rows in the workspace: finds the input and label fields, "
+        "splits the rows, infers the output schema and the checks, and picks the floor. Answers what was inferred and what to check by hand. An "
+        "existing domain is never overwritten."
     ),
     effect="write",
     arguments=OnboardDomainArguments,

@@ -105,9 +105,9 @@ def find_tool(tools: tuple[Tool, ...], name: str) -> Tool:
     raise NotFound(f"there is no tool {name[:SHOWN_CHARACTERS]!r}", next_step=f"Use one of: {', '.join(names)}.", tools=names)
 
 
-def call(engine: Engine, tool: Tool, arguments: Mapping[str, Any], *, from_text: bool = False) -> dict[str, Any]:
+def call(engine: Engine, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Checks the arguments, runs the tool, and answers its result as JSON data: nulls left out, `summary` first, `next` last."""
-    return as_data(tool.run(engine, check_arguments(tool, arguments, from_text=from_text)))
+    return as_data(tool.run(engine, check_arguments(tool, arguments)))
 
 
 def as_data(view: View) -> dict[str, Any]:

@@ -1,0 +1,145 @@
+"""The daemon's HTTP interface: MCP at /mcp, REST at /api/v1, pages, all behind one guard.
+
+    /health                      answers without a token
+    /mcp                         streamable HTTP, both protocol eras
+    /api/v1/tools/<name>         POST arguments as JSON; GET for tools that only read
+    /api/v1/openapi.json
+    /api/v1/daemon/drain         POST: make way for a newer daemon, if nothing is going on
+    /api/v1/daemon/stop          POST: stop; with {"servers": true} the model servers too
+    /reports/<evaluation id>     a measurement as a page
+
+It knows the engine only through the functions it is given, so the same app serves tests with a double.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NamedTuple
+
+import anyio.to_thread
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from engine.base.files import parse_strict
+from engine.errors import ArgumentInvalid, ModelsmithError
+from server.calls import Call, call_tool
+from server.failures import failure_of
+from server.guard import MAX_BODY_BYTES, Activity, Guard
+from server.mcp_server import build_mcp
+from server.openapi import openapi_document
+from tools import TOOLS
+from tools.tool import Tool, check_arguments, find_tool
+
+
+class Operations(NamedTuple):
+    """What the app can do, each a blocking function."""
+
+    call: Call
+    report: Callable[[str], str]
+    """A measurement's page, by its id."""
+    drain: Callable[[], bool]
+    """Stops the daemon if it is idle; whether it does."""
+    stop: Callable[[bool], None]
+    """Stops the daemon, and the model servers when asked to."""
+
+
+def build_app(operations: Operations, *, port: int, token: str | None, version: str, activity: Activity) -> Guard:
+    """The whole ASGI app for a daemon on `port`. `token=None` asks nobody for a token and is for tests alone."""
+    mcp = build_mcp(operations.call)
+    hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
+    security = TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts])
+    protocol = mcp.streamable_http_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
+
+    def lifespan(_app: Starlette) -> AbstractAsyncContextManager[None]:
+        return mcp.session_manager.run()
+
+    async def health(_request: Request) -> Response:
+        return JSONResponse({"status": "ok", "pid": os.getpid(), "version": version})
+
+    routes = [Route("/health", health, methods=["GET"]), *_rest_routes(operations), *protocol.routes]
+    return Guard(Starlette(routes=routes, lifespan=lifespan), port=port, token=token, activity=activity)
+
+
+def _rest_routes(operations: Operations) -> list[Route]:
+    async def run_tool(request: Request) -> Response:
+        name = request.path_params["name"]
+        try:
+            tool = find_tool(TOOLS, name)
+            if request.method == "GET" and tool.effect != "read":
+                return _method_refused(tool)
+            arguments = _from_query(tool, request) if request.method == "GET" else await _from_body(request)
+            return JSONResponse(await call_tool(operations.call, tool, arguments, _unless_gone(request)))
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception as error:
+            return _failed(error, name[:100])
+
+    async def openapi(_request: Request) -> Response:
+        return JSONResponse(openapi_document())
+
+    async def report(request: Request) -> Response:
+        try:
+            page = await anyio.to_thread.run_sync(operations.report, request.path_params["evaluation_id"])
+        except Exception as error:
+            return _failed(error, "report")
+        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+        return HTMLResponse(page, headers={"content-security-policy": policy, "x-content-type-options": "nosniff"})
+
+    async def drain(_request: Request) -> Response:
+        return JSONResponse({"draining": await anyio.to_thread.run_sync(operations.drain)})
+
+    async def stop(request: Request) -> Response:
+        try:
+            await anyio.to_thread.run_sync(operations.stop, bool((await _from_body(request)).get("servers", False)))
+        except Exception as error:
+            return _failed(error, "stop")
+        return JSONResponse({"stopping": True})
+
+    return [
+        Route("/api/v1/tools/{name}", run_tool, methods=["GET", "POST"]),
+        Route("/api/v1/openapi.json", openapi, methods=["GET"]),
+        Route("/api/v1/daemon/drain", drain, methods=["POST"]),
+        Route("/api/v1/daemon/stop", stop, methods=["POST"]),
+        Route("/reports/{evaluation_id}", report, methods=["GET"]),
+    ]
+
+
+def _unless_gone(request: Request) -> Callable[[dict[str, Any], float], Any]:
+    async def waiting(_result: dict[str, Any], _waited: float) -> bool:
+        return not await request.is_disconnected()
+
+    return waiting
+
+
+async def _from_body(request: Request) -> Mapping[str, Any]:
+    body = await request.body()
+    try:
+        arguments = parse_strict(body) if body.strip() else {}
+    except ValueError as error:
+        raise ArgumentInvalid(f"the request's body is not JSON: {error}", next_step="Send the arguments as one JSON object.") from None
+    if not isinstance(arguments, dict):
+        raise ArgumentInvalid("the request's body is not a JSON object", next_step="Send the arguments as one JSON object.")
+    return arguments
+
+
+def _from_query(tool: Tool, request: Request) -> Mapping[str, Any]:
+    record = check_arguments(tool, dict(request.query_params), from_text=True)
+    return record.model_dump(mode="json", exclude_unset=True)
+
+
+def _method_refused(tool: Tool) -> Response:
+    error = {"code": "argument_invalid", "message": f"{tool.name} is more than a read", "next_step": "Use POST.", "details": {}}
+    return JSONResponse({"error": error}, status_code=405, headers={"allow": "POST"})
+
+
+def _failed(error: Exception, during: str) -> Response:
+    failure = failure_of(error, during)
+    retry = {"retry-after": "1"} if failure.status == 503 and isinstance(error, ModelsmithError) else {}
+    body = json.dumps(failure.body, ensure_ascii=False, default=str)
+    return Response(body, status_code=failure.status, media_type="application/json", headers=retry)

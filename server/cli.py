@@ -1,0 +1,353 @@
+"""The command line. Each tool is a command made from the tool table; a few more manage the daemon, the store and files.
+
+Exit codes: 0 done and passed, 1 done and below target (or cancelled), 2 bad request, 3 infrastructure; 130 after Ctrl-C, which stops watching
+and never the run. With `--json` the last line of stdout is one JSON document: the result, or {"error": ...}. Progress goes to stderr.
+
+Commands talk to the daemon over HTTP and start it when there is none; so this imports neither MCP nor the database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from engine.base.files import MAX_JSON_BYTES, parse_strict, write_atomic
+from engine.base.paths import Workspace
+from engine.errors import ArgumentInvalid, DaemonUnavailable, NotFound
+from engine.loading import find_workspace
+from server.client import Client, daemon_command, daemon_environment, ensure_daemon, running_daemon, wait_until_gone
+from server.failures import EXIT_BELOW_TARGET, EXIT_DONE, exit_code_of, failure_of
+from server.render import iterate_summary, plain, render
+from server.version import VERSION
+from server.watch import Display, watch
+from tools import TOOLS
+from tools.onboard import ONBOARD_DOMAIN, ONBOARD_MODEL
+from tools.schema import input_schema
+from tools.tool import Tool
+
+EXIT_INTERRUPTED = 130
+STOP_SECONDS = 60.0
+
+EPILOG = """\
+exit codes: 0 done and passed, 1 done and below target, 2 bad request, 3 infrastructure
+with --json the last line of stdout is one JSON document; progress goes to stderr"""
+
+Command = Callable[[argparse.Namespace, Workspace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose refusals are errors like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ArgumentInvalid(f"{self.prog}: {message}", next_step=f"See `{self.prog} --help`.")
+
+
+# ---- the commands made from the table ------------------------------------------------------------------------------------------------
+
+
+def command_name(tool: Tool) -> str:
+    """`fleet_status` as a command: `fleet-status`. The underscored form works too."""
+    return tool.name.replace("_", "-")
+
+
+def add_tool(commands: Any, tool: Tool, common: argparse.ArgumentParser) -> None:
+    """A command with the tool's arguments. Values stay text here; the tool's own record checks them, so all surfaces refuse alike."""
+    parser = commands.add_parser(
+        command_name(tool), help=tool.title.lower(), description=tool.description, parents=[common], allow_abbrev=False, epilog=EPILOG
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    schema = input_schema(tool)
+    for name, about in schema["properties"].items():
+        _add_argument(parser, tool, name, about, required=name in schema.get("required", []))
+    if tool.starts_run or tool.waits:
+        follow = parser.add_mutually_exclusive_group()
+        default = tool.starts_run and tool is not ONBOARD_MODEL
+        follow.add_argument("--watch", action="store_true", default=default, help="follow the run to its end" + (" (default)" if default else ""))
+        follow.add_argument("--no-wait", dest="watch", action="store_false", help="answer at once" + ("" if default else " (default)"))
+    parser.set_defaults(command=lambda arguments, workspace: run_tool(tool, arguments, workspace), tool=tool)
+
+
+def _add_argument(parser: argparse.ArgumentParser, tool: Tool, name: str, about: Mapping[str, Any], *, required: bool) -> None:
+    help_text = about.get("description", "").replace("%", "%%")
+    if examples := about.get("examples"):
+        help_text += f" Example: {json.dumps(examples[0]) if isinstance(examples[0], dict) else examples[0]}"
+    if "enum" in about:
+        help_text += f" One of: {', '.join(about['enum'])}."
+    if about.get("default") is not None:
+        default = about["default"]
+        help_text += f" Default: {' '.join(default) if isinstance(default, list) else json.dumps(default)}."
+    if name in tool.positional:
+        parser.add_argument(name, help=help_text, nargs=None if required else "?")
+        return
+    option = f"--{name.replace('_', '-')}"
+    kind = about.get("type")
+    if kind == "boolean":
+        parser.add_argument(option, dest=name, action=argparse.BooleanOptionalAction, default=None, help=help_text)
+    elif kind == "array":
+        parser.add_argument(option, dest=name, nargs="+", metavar="NAME", help=help_text, required=required)
+    elif kind == "object":
+        parser.add_argument(option, dest=name, metavar="FILE", help=f"{help_text} A JSON file, or - for standard input.", required=required)
+    else:
+        parser.add_argument(option, dest=name, metavar=name.rsplit("_", 1)[-1].upper(), help=help_text, required=required)
+
+
+def run_tool(tool: Tool, arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """Calls the tool; follows its run if asked to."""
+    client = Client(workspace)
+    result = client.call(tool, tool_arguments(tool, arguments, workspace))
+    run_id = result.get("run_id")
+    if not getattr(arguments, "watch", False) or run_id is None:
+        return show(arguments, result, render(result))
+    if tool.starts_run:
+        print(plain(result["summary"]), file=sys.stderr)
+    status = result
+    try:
+        status = watch(client, run_id, Display(sys.stderr))
+    except KeyboardInterrupt:
+        again, end = f"modelsmith run-status {run_id} --watch", f"modelsmith cancel {run_id}"
+        print(f"\nno longer watching; the run goes on\n  watch again   {again}\n  end it        {end}", file=sys.stderr)
+        show(arguments, status, "")
+        return EXIT_INTERRUPTED
+    show(arguments, status, iterate_summary(status) if status["kind"] == "iterate" else render(status))
+    return run_exit_code(status)
+
+
+def tool_arguments(tool: Tool, arguments: argparse.Namespace, workspace: Workspace) -> dict[str, Any]:
+    """What was given, by argument name. Files are read here, where the caller's directory is known."""
+    schema = input_schema(tool)["properties"]
+    given = {name: getattr(arguments, name) for name in schema if getattr(arguments, name, None) is not None}
+    for name, value in given.items():
+        if schema[name].get("type") == "object":
+            given[name] = read_object(value)
+        elif name.endswith("_path"):
+            given[name] = in_workspace(value, workspace)
+    return given
+
+
+def read_object(source: str) -> dict[str, Any]:
+    """A JSON object from a file or standard input."""
+    try:
+        data = sys.stdin.buffer.read(MAX_JSON_BYTES + 1) if source == "-" else Path(source).read_bytes()
+        value = parse_strict(data)
+    except OSError as error:
+        raise NotFound(f"{source[:200]} cannot be read: {error.strerror}", next_step="Name a JSON file, or - for standard input.") from None
+    except ValueError as error:
+        raise ArgumentInvalid(f"{source[:200]} is not JSON: {error}", next_step="Give one JSON object.") from None
+    if not isinstance(value, dict):
+        raise ArgumentInvalid(f"{source[:200]} does not hold a JSON object", next_step="Give one JSON object.")
+    return value
+
+
+def in_workspace(given: str, workspace: Workspace) -> str:
+    """A path as the daemon wants it: relative to the workspace. One outside is left as it is, and refused there like everywhere."""
+    path = Path(os.path.abspath(given))
+    if path.is_relative_to(workspace.root):
+        return path.relative_to(workspace.root).as_posix()
+    return given if not (path.exists() and not Path(given).is_absolute()) else str(path)
+
+
+def run_exit_code(status: Mapping[str, Any]) -> int:
+    """The exit code of a run that has ended."""
+    if status["state"] == "failed":
+        return exit_code_of((status.get("error") or {}).get("code", ""))
+    passed = status["state"] == "succeeded" and (status.get("output") or {}).get("targets_met") is not False
+    return EXIT_DONE if passed else EXIT_BELOW_TARGET
+
+
+def show(arguments: argparse.Namespace, result: Mapping[str, Any], text: str) -> int:
+    """The result on stdout: for a person, or as one line of JSON."""
+    print(json.dumps(result, ensure_ascii=False) if arguments.json else text)
+    return EXIT_DONE
+
+
+# ---- the other commands --------------------------------------------------------------------------------------------------------------
+
+
+def serve_mcp(_arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """MCP on stdin and stdout, in front of the daemon."""
+    from server.mcp_server import serve_stdio
+
+    serve_stdio(Client(workspace).call)
+    return EXIT_DONE
+
+
+def daemon_start(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """Makes sure that a daemon runs."""
+    daemon = ensure_daemon(workspace)
+    result = {"summary": f"The daemon answers at {daemon.url} (pid {daemon.pid}).", "url": daemon.url, "mcp": f"{daemon.url}/mcp", "pid": daemon.pid}
+    return show(arguments, result, f"{result['summary']}\nIts token: `modelsmith token`, or .modelsmith/daemon.json.")
+
+
+def daemon_run(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """The daemon in the foreground, in place of this process."""
+    command = [*daemon_command(workspace), "--port", str(arguments.port)]
+    os.execve(command[0], command, daemon_environment())  # noqa: S606 - our own interpreter, with no shell
+
+
+def daemon_stop(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """Stops the daemon, if there is one; `servers` says whether the model servers stop with it."""
+    servers = getattr(arguments, "servers", False)
+    daemon = ensure_daemon(workspace) if servers else running_daemon(workspace)
+    if daemon is None:
+        return show(arguments, {"summary": "No daemon runs.", "stopped": False}, "No daemon runs.")
+    Client(workspace).stop_daemon(daemon, servers=servers)
+    if not wait_until_gone(daemon.identity, STOP_SECONDS):
+        raise DaemonUnavailable(f"the daemon (pid {daemon.pid}) did not stop in {STOP_SECONDS:.0f} s", next_step="Look at .modelsmith/daemon.log.")
+    summary = "The daemon and the model servers have stopped." if servers else "The daemon has stopped. Runs and model servers go on."
+    return show(arguments, {"summary": summary, "stopped": True}, summary)
+
+
+def daemon_status(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """Whether a daemon runs; starts none."""
+    daemon = running_daemon(workspace)
+    if daemon is None:
+        return show(arguments, {"summary": "No daemon runs.", "running": False}, "No daemon runs; any command starts one.")
+    facts = {"running": True, "url": daemon.url, "pid": daemon.pid, "version": daemon.version, "started_at": daemon.started_at}
+    summary = f"The daemon answers at {daemon.url} (pid {daemon.pid}, since {daemon.started_at})."
+    return show(arguments, {"summary": summary, **facts}, summary)
+
+
+def print_token(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """The token that HTTP callers send, and how to add the server to a client."""
+    daemon = ensure_daemon(workspace)
+    result = {"url": f"{daemon.url}/mcp", "token": daemon.token}
+    header = f'--header "Authorization: Bearer $(modelsmith token --workspace {workspace.root})"'
+    print(f"claude mcp add --transport http modelsmith {daemon.url}/mcp {header}", file=sys.stderr)
+    return show(arguments, result, daemon.token)
+
+
+def domain_new(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """`onboard-domain` by the words that a person looks for."""
+    arguments.rows_path = arguments.source
+    return run_tool(ONBOARD_DOMAIN, arguments, workspace)
+
+
+def model_add(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """`onboard-model` by the words that a person looks for."""
+    arguments.profile = arguments.source
+    return run_tool(ONBOARD_MODEL, arguments, workspace)
+
+
+def store_command(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """Verifies or rebuilds the database. Both need the store to themselves, so the daemon is stopped first."""
+    from server.upkeep import rebuild_store, verify_store
+
+    if (daemon := running_daemon(workspace)) is not None:
+        Client(workspace).stop_daemon(daemon, servers=False)
+        wait_until_gone(daemon.identity, STOP_SECONDS)
+    result = verify_store(workspace) if arguments.what == "verify" else rebuild_store(workspace)
+    return show(arguments, result, render(result))
+
+
+def print_report(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """A measurement as an HTML page, on stdout or in a file."""
+    page = Client(workspace).report(arguments.evaluation_id)
+    if arguments.out is None:
+        print(page)
+        return EXIT_DONE
+    write_atomic(Path(arguments.out), page.encode())
+    return show(arguments, {"summary": f"Wrote {arguments.out}.", "file": arguments.out}, f"Wrote {arguments.out}.")
+
+
+# ---- the parser ----------------------------------------------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    common = Parser(add_help=False)
+    common.add_argument("--workspace", type=Path, default=argparse.SUPPRESS, help="a folder with clusters.json (default: this one or above it)")
+    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document, as the last line of stdout")
+    parser = Parser(
+        prog="modelsmith",
+        description="Turns a small open model into a specialist for one workflow, proves that it is better, and keeps it better.",
+        epilog=EPILOG,
+        parents=[common],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"modelsmith {VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for tool in TOOLS:
+        add_tool(commands, tool, common)
+    _add_onboarding(commands, common)
+    _add_upkeep(commands, common)
+    return parser
+
+
+def _add(commands: Any, name: str, help_text: str, command: Command, common: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.", parents=[common], allow_abbrev=False
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_onboarding(commands: Any, common: argparse.ArgumentParser) -> None:
+    domain = commands.add_parser("domain", help="scaffold a domain from labelled rows").add_subparsers(metavar="COMMAND", required=True)
+    new = _add(domain, "new", "scaffold a domain, and a cluster of its name, from labelled rows", domain_new, common)
+    new.add_argument("name", help="folder of the new domain")
+    new.add_argument("--from", dest="source", required=True, metavar="ROWS", help="JSON-lines file in the workspace, one labelled row a line")
+    model = commands.add_parser("model", help="add a model profile").add_subparsers(metavar="COMMAND", required=True)
+    add = _add(model, "add", "validate a model profile and add it to clusters.json", model_add, common)
+    add.add_argument("name", help="key of the new entry in `models`")
+    add.add_argument("--from", dest="source", required=True, metavar="FILE", help="JSON file with the profile, or - for standard input")
+    add.add_argument("--smoke-test", action=argparse.BooleanOptionalAction, default=None, help="also start the model and ask it one question")
+
+
+def _add_upkeep(commands: Any, common: argparse.ArgumentParser) -> None:
+    _add(commands, "mcp", "serve MCP on stdin and stdout, for a coding agent", serve_mcp, common)
+    report = _add(commands, "report", "print a measurement as an HTML page", print_report, common)
+    report.add_argument("evaluation_id", help="a measurement, such as evaluate-1121-a1b2c3")
+    report.add_argument("--out", help="write the page to this file")
+    _add(commands, "token", "print the daemon's token for HTTP callers", print_token, common)
+    daemon = commands.add_parser("daemon", help="start, run, stop or look at the daemon").add_subparsers(metavar="COMMAND", required=True)
+    _add(daemon, "start", "start the daemon if none runs", daemon_start, common)
+    run = _add(daemon, "run", "run the daemon in the foreground", daemon_run, common)
+    run.add_argument("--port", type=int, default=0, help="loopback port (default: the one used before, or any free one)")
+    _add(daemon, "stop", "stop the daemon; runs and model servers go on", daemon_stop, common)
+    _add(daemon, "status", "say whether a daemon runs", daemon_status, common)
+    _add(commands, "stop", "stop the daemon and the model servers", daemon_stop, common).set_defaults(servers=True)
+    store = commands.add_parser("store", help="verify or rebuild the database").add_subparsers(metavar="COMMAND", required=True)
+    _add(store, "verify", "rebuild the database beside the one in use, and compare them", store_command, common).set_defaults(what="verify")
+    _add(store, "rebuild", "make the database again from the journal", store_command, common).set_defaults(what="rebuild")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0].replace("_", "-") in {command_name(tool) for tool in TOOLS}:
+        words[0] = words[0].replace("_", "-")
+    as_json = "--json" in words
+    try:
+        arguments = build_parser().parse_args(words)
+        arguments.json = getattr(arguments, "json", False)
+        workspace = find_workspace(getattr(arguments, "workspace", Path.cwd()))
+        code: int = arguments.command(arguments, workspace)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except Exception as error:
+        return _failed(error, as_json)
+
+
+def _failed(error: Exception, as_json: bool) -> int:
+    """Says what happened and what to do; the exit code."""
+    record = failure_of(error, "this command").record
+    text = f"{record['code']}: {plain(record['message'])}" + (f"\n{plain(record['next_step'])}" if record["next_step"] else "")
+    print(text, file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": record}, ensure_ascii=False, default=str))
+    return exit_code_of(record["code"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

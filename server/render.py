@@ -1,0 +1,170 @@
+"""Results as text for a person in a terminal. Pure; what is shown is what the JSON holds, in fewer words.
+
+Texts that users or models wrote pass through `plain`, which takes out control characters: an answer must not move a cursor, colour a screen or
+hide a line.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from server.progress import duration
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+CELL_CHARACTERS = 60
+HIDDEN = ("summary", "next", "next_cursor")
+
+
+def plain(text: str) -> str:
+    """`text` without control, direction and zero-width characters."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """Any tool's result: its summary, its figures, its lists, and what to call next."""
+    lines = [plain(str(result.get("summary", "")))]
+    scalars = [(name, _cell(value)) for name, value in result.items() if name not in HIDDEN and _is_cell(value)]
+    width = max((len(name) for name, _ in scalars), default=0)
+    lines += [f"  {name:<{width}}  {text}" for name, text in scalars if text]
+    for name, value in result.items():
+        if name not in HIDDEN and not _is_cell(value) and value:
+            lines += ["", f"{name}:", *_block(value)]
+    if result.get("next_cursor"):
+        lines += ["", f"more: --cursor {result['next_cursor']}"]
+    return "\n".join([*lines, *next_lines(result)])
+
+
+def next_lines(result: Mapping[str, Any]) -> list[str]:
+    """The suggested calls as commands."""
+    calls = [f"  {command(call['tool'], call['arguments'])}   # {plain(call['why'])}" for call in result.get("next", [])]
+    return ["", "next:", *calls] if calls else []
+
+
+def command(tool: str, arguments: Mapping[str, Any]) -> str:
+    """A suggested call as a command line."""
+    if tool == "run_status" and arguments.get("wait_seconds"):
+        return f"modelsmith run-status {arguments['run_id']} --watch"
+    words = ["modelsmith", tool.replace("_", "-")]
+    for name, value in arguments.items():
+        if name in ("cluster", "run_id", "before_evaluation", "after_evaluation"):
+            words.append(shlex.quote(plain(str(value))))
+        else:
+            words += [f"--{name.replace('_', '-')}", shlex.quote(plain(str(value)))]
+    return " ".join(words)
+
+
+def interval(value: Mapping[str, Any], *, signed: bool = False) -> str:
+    """`0.781 [0.742, 0.816] n=240`."""
+    sign = "+" if signed else ""
+    return f"{value['mean']:{sign}.3f} [{value['low']:{sign}.3f}, {value['high']:{sign}.3f}] n={value['n']}"
+
+
+# ---- the end of an iterate run -------------------------------------------------------------------------------------------------------
+
+
+def iterate_summary(status: Mapping[str, Any]) -> str:
+    """What an iterate run achieved, on one screen."""
+    output = status.get("output") or {}
+    if status["state"] != "succeeded" or "final" not in output:
+        return render(status)
+    lines = [_headline(output), "", "held-out, mean with its 95% interval      score                          pass rate"]
+    lines += list(_score_lines(output))
+    lines += _comparison_lines(output)
+    lines += ["", "what happened", *(f"  {plain(note)}" for note in output["notes"])]
+    seconds = [(name, value) for name, value in output["seconds"].items() if name != "total"]
+    total = output["seconds"].get("total", sum(value for _, value in seconds))
+    lines += ["", f"time: {duration(total)} in all: " + ", ".join(f"{name} {duration(value)}" for name, value in seconds)]
+    lines += ["", "evidence", f"  .modelsmith/runs/{status['run_id']}/  and one folder for each step"]
+    lines += [f"  modelsmith report {output['final']['evaluation_id']} --out report.html"]
+    return "\n".join([*lines, *next_lines(status)])
+
+
+def _headline(output: Mapping[str, Any]) -> str:
+    if output["accepted"]:
+        result = f"{len(output['accepted'])} version{'s' if len(output['accepted']) > 1 else ''} accepted"
+    else:
+        result = "no challenger was accepted; what answered before still answers"
+    targets = ", ".join(f"{metric} {value:g}" for metric, value in output["targets"].items())
+    met = "" if not targets else f"; targets ({targets}) {'met' if output['targets_met'] else 'not met'}"
+    return f"{output['cluster']}: {result}{met}. {output['outcome'].replace('_', ' ').capitalize()}."
+
+
+def _score_lines(output: Mapping[str, Any]) -> Iterator[str]:
+    shown: set[str] = set()
+    for title, key in (("base", "base"), ("floor", "floor"), ("specialist", "final"), ("best challenger", "best_challenger")):
+        score = output.get(key)
+        if score and score["evaluation_id"] not in shown:
+            shown.add(score["evaluation_id"])
+            yield f"  {title:<16} {_short(score['subject']):<22} {interval(score['score']):<30} {interval(score['pass_rate'])}"
+
+
+def _comparison_lines(output: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for title, key in (("against the base", "against_base"), ("against the floor", "against_floor")):
+        if paired := output.get(key):
+            verdict = "better" if paired["difference"]["low"] > 0 else "worse" if paired["difference"]["high"] < 0 else "no difference shown"
+            lines.append(f"  {title:<18} {interval(paired['difference'], signed=True)}, paired {paired['metric']}: {verdict}")
+    return ["", *lines] if lines else []
+
+
+def _short(subject: str) -> str:
+    return subject[:12] if re.fullmatch(r"[0-9a-f]{64}", subject) else plain(subject)[:22]
+
+
+# ---- anything ------------------------------------------------------------------------------------------------------------------------
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, Mapping) and {"mean", "low", "high", "n"} <= value.keys()
+
+
+def _is_cell(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, str | int | float) for item in value) and sum(len(str(item)) for item in value) <= 2 * CELL_CHARACTERS
+    return not isinstance(value, Mapping) or _is_interval(value) or {"subject", "score"} <= value.keys() or not value
+
+
+def _cell(value: Any) -> str:
+    if _is_interval(value):
+        return interval(value)
+    if isinstance(value, Mapping):
+        return f"{_short(value['subject'])} {interval(value['score'])}" if value else ""
+    if isinstance(value, list):
+        return ", ".join(plain(str(item)) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return plain(str(value))
+
+
+def _block(value: Any, depth: int = 1) -> list[str]:
+    """A nested value, indented: a list of records as a table where its cells are short, otherwise one entry after the other."""
+    indent = "  " * depth
+    if isinstance(value, Mapping):
+        lines: list[str] = []
+        for name, item in value.items():
+            lines += [f"{indent}{name}: {_cell(item)}"] if _is_cell(item) else [f"{indent}{name}:", *_block(item, depth + 1)]
+        return lines
+    if all(isinstance(item, Mapping) for item in value):
+        table = _table(value)
+        if table is not None:
+            return [indent + line for line in table]
+        return [line for item in value for line in ("", *_block(item, depth))]
+    return [f"{indent}{plain(str(item))}" for item in value]
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """Aligned columns; None when a row has something that is no short cell."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_cell(row[name]) if name in row and _is_cell(row[name]) else None if name in row else "" for name in columns] for row in rows]
+    if any(cell is None or len(cell) > CELL_CHARACTERS or "\n" in cell for row in cells for cell in row):
+        return None
+    text = [[cell or "" for cell in row] for row in cells]
+    used = [index for index in range(len(columns)) if any(row[index] for row in text)]
+    widths = {index: max(len(columns[index]), *(len(row[index]) for row in text)) for index in used}
+    lines = [columns, *text]
+    return ["  ".join(f"{line[index]:<{widths[index]}}" for index in used).rstrip() for line in lines]
