@@ -9,32 +9,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from engine.base.clock import Clock, seconds_between, utc_now
 from engine.base.files import inside
 from engine.base.paths import Workspace
 from engine.config import ClustersFile, EndpointProfile, ModelProfile
+from engine.curate.records import ingest_curation
 from engine.diagnose.patterns import diagnose
 from engine.diagnose.types import Diagnosis, FailurePattern
 from engine.errors import ArgumentInvalid, BadInput, NotFound
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import domain_digest, load_compiled
+from engine.evaluate.report import PatternRow, Rival, render_report
 from engine.evaluate.scaffold import scaffold_domain
-from engine.evaluate.statistics import check_comparable, compare
+from engine.evaluate.statistics import check_comparable, compare, flips
 from engine.evaluate.types import EvaluationSummary, ItemResult, Split
 from engine.fleet.probe import HostProbe, device, probe_local
 from engine.generate.jobs import PrepareJob
+from engine.generate.plans import derived_argv
 from engine.generate.prepared import find_prepared
 from engine.generate.servers import ModelServers
-from engine.generate.vllm_command import vllm_command
+from engine.generate.types import ServerStatus
 from engine.iterate import records as loop
 from engine.iterate.driver import IterateDriver
 from engine.iterate.measure import BASE, evaluate_job
 from engine.iterate.types import IterateJob
 from engine.jobs import records as runs
+from engine.jobs.records import ResultHook
 from engine.jobs.supervisor import Supervisor
-from engine.jobs.types import Run
+from engine.jobs.types import Run, RunKind
 from engine.loading import load_clusters, load_domain, parse_profile, save_model
 from engine.store.artifacts import Artifacts
 from engine.store.store import Store
@@ -71,20 +76,21 @@ class Engine:
         self.clock = clock
         self.artifacts = Artifacts(workspace.artifacts)
         self.servers = ModelServers(workspace)
-        self.supervisor = Supervisor(
-            store,
-            self.artifacts,
-            workspace,
-            clock=clock,
-            on_result={"evaluate": measurements.ingest_evaluation, "floor": measurements.ingest_floor, "train": versions.ingest_training},
-        )
+        self.supervisor = Supervisor(store, self.artifacts, workspace)
         self.supervisor.drive("iterate", IterateDriver(store, self.artifacts, workspace, self.supervisor, self.servers, clock))
         self._probe: tuple[float, HostProbe] | None = None
 
     @classmethod
     def open(cls, workspace: Workspace, clock: Clock = utc_now) -> Engine:
         """Opens the workspace's store. Raises Conflict when another process owns it, StoreDamaged when it cannot be trusted."""
-        tables = (runs.TABLES, measurements.TABLES, versions.TABLES, loop.TABLES)
+        artifacts = Artifacts(workspace.artifacts)
+        hooks: dict[RunKind, ResultHook] = {
+            "evaluate": partial(measurements.ingest_evaluation, artifacts),
+            "floor": partial(measurements.ingest_floor, artifacts),
+            "curate": ingest_curation,
+            "train": versions.ingest_training,
+        }
+        tables = (runs.tables(hooks), measurements.TABLES, versions.TABLES, loop.TABLES)
         return cls(workspace, Store.open(workspace, tables, clock=clock), clock)
 
     def close(self) -> None:
@@ -201,7 +207,7 @@ class Engine:
             clusters=lines,
             active_runs=tuple(active),
             recent_runs=tuple(recent),
-            servers=tuple(ServerLine.model_validate(server.model_dump()) for server in self.servers.status()),
+            servers=tuple(server_line(server) for server in self.servers.status()),
             hosts=(host_line("local", self.probe()),),
             runs_total=runs.count(self.store),
             evaluations_total=measurements.count(self.store),
@@ -251,7 +257,7 @@ class Engine:
         check_comparable(before.identity, after.identity)
         rows_before, rows_after = self._results(before_evaluation, split), self._results(after_evaluation, split)
         paired = compare(rows_before, rows_after, split=split, metric=metric, confidence=0.95, seed=self.clusters().defaults.seed)
-        flips = flip_lines(rows_before, rows_after) if split == "core" else []
+        moved = flips(rows_before, rows_after, split="core", metric=metric) if split == "core" else []
         start = offset(cursor)
         low, high = paired.difference.low, paired.difference.high
         verdict = "better" if low > 0 else "worse" if high < 0 else "not shown to differ"
@@ -273,8 +279,30 @@ class Engine:
             mcnemar_p=paired.mcnemar_p,
             detectable_difference=paired.detectable_difference,
             missing=paired.missing,
-            flips=tuple(flips[start : start + limit]),
-            next_cursor=str(start + limit) if len(flips) > start + limit else None,
+            flips=tuple(FlipLine.model_validate(flip.model_dump()) for flip in moved[start : start + limit]),
+            next_cursor=str(start + limit) if len(moved) > start + limit else None,
+        )
+
+    def report(self, evaluation_id: str) -> str:
+        """One measurement as a page for people. Failure patterns and flips are of core; of held-out it shows figures only."""
+        summary = measurements.summary(self.store, evaluation_id)
+        run = self.supervisor.get(evaluation_id)
+        compiled = load_compiled(self.workspace, measurements.domain_digest_of(self.store, evaluation_id))
+        rivals = self._rivals(evaluation_id, summary, str(run.cluster))
+        before = next((rival for rival in rivals if rival.summary.subject == BASE), None)
+        core = self._results(evaluation_id, "core")
+        base_id = None if before is None else measurements.latest(self.store, str(run.cluster), BASE)
+        return render_report(
+            title=compiled.domain.title,
+            evaluation_id=evaluation_id,
+            created_at=run.created_at,
+            description=compiled.domain.contract.description,
+            summary=summary,
+            rivals=rivals,
+            patterns=[PatternRow(each.name, each.items, each.share, each.remedy_in_words) for each in diagnose(core).patterns],
+            flips=[] if base_id is None else flips(self._results(base_id, "core"), core, split="core"),
+            flips_against="" if base_id is None else BASE,
+            structured_effect=measurements.structured_effect(self.store, evaluation_id),
         )
 
     # ---- onboarding ------------------------------------------------------------------------------------------------------------------
@@ -285,7 +313,7 @@ class Engine:
         save_model(self.workspace, name, parsed)
         command: tuple[str, ...] = ()
         if isinstance(parsed, ModelProfile):
-            command = vllm_command(parsed, model_dir=self.workspace.models / name, served_name=name, port=0, device=device(self.probe())).argv
+            command = derived_argv(self.workspace, name, parsed, device(self.probe()))
         run = None
         if smoke_test:
             job = PrepareJob(model=name, profile=parsed, smoke_question=True, device=device(self.probe()))
@@ -324,6 +352,22 @@ class Engine:
         if self._probe is None or now - self._probe[0] > PROBE_SECONDS:
             self._probe = (now, probe_local())
         return self._probe[1]
+
+    def _rivals(self, evaluation_id: str, summary: EvaluationSummary, cluster: str) -> list[Rival]:
+        """The base and the floor of the same suite, paired with this measurement on held-out."""
+        state = loop.cluster_state(self.store, cluster)
+        named = [("base", measurements.latest(self.store, cluster, BASE)), ("floor", state.floor_evaluation)]
+        rivals: list[Rival] = []
+        for name, other in named:
+            if other is None or other == evaluation_id:
+                continue
+            theirs = measurements.summary(self.store, other)
+            if (theirs.identity.suite, theirs.identity.grading) != (summary.identity.suite, summary.identity.grading):
+                continue
+            mine, held_out = self._results(evaluation_id, "held_out"), self._results(other, "held_out")
+            paired = compare(held_out, mine, split="held_out") if mine and held_out else None
+            rivals.append(Rival(name, theirs, paired))
+        return rivals
 
     def _results(self, evaluation_id: str, split: Split) -> list[ItemResult]:
         return measurements.item_results(self.store, self.artifacts, evaluation_id, split)
@@ -495,6 +539,11 @@ def next_calls(run: Run) -> tuple[NextCall, ...]:
     return ()
 
 
+def server_line(server: ServerStatus) -> ServerLine:
+    """A model server in a list."""
+    return ServerLine.model_validate(server.model_dump() | {"answers_as": server.answers_as[:12]})
+
+
 def host_line(name: str, probe: HostProbe) -> HostLine:
     """A machine in a list."""
     return HostLine(
@@ -541,13 +590,3 @@ def patterns_page(evaluation_id: str, cluster: str, summary: EvaluationSummary, 
         next_cursor=str(start + limit) if len(found.patterns) > start + limit else None,
     )
 
-
-def flip_lines(before: Sequence[ItemResult], after: Sequence[ItemResult]) -> list[FlipLine]:
-    """Scenarios whose score differs, worst regressions first."""
-    graded = {result.scenario_id: result.score for result in before if result.outcome == "graded"}
-    flips = [
-        FlipLine(scenario_id=result.scenario_id, before=graded[result.scenario_id], after=result.score)
-        for result in after
-        if result.outcome == "graded" and result.scenario_id in graded and graded[result.scenario_id] != result.score
-    ]
-    return sorted(flips, key=lambda flip: (flip.after - flip.before, flip.scenario_id))

@@ -42,6 +42,7 @@ KINDS: dict[str, Kind] = {
     "refusal": Kind(lambda d: "refusal", "targeted_training", "Train on rows like these, so that the model answers instead of declining."),
     "truncated": Kind(lambda d: "cut off at the answer limit", "raise_limit", "Raise contract.output.max_tokens, or train for shorter answers."),
     "invalid_json": Kind(lambda d: "not valid JSON", "constrain_decoding", _FORMAT),
+    "fenced_json": Kind(lambda d: "JSON inside a Markdown fence", "constrain_decoding", _FORMAT),
     "schema": Kind(lambda d: f"violates the output schema at {d or 'the top'}", "constrain_decoding", _FORMAT),
     "invented_label": Kind(lambda d: f"answers {d!r}, which is not a label", "constrain_decoding", "Decode under the schema: only known labels."),
     "wrong_label": Kind(_pair, "targeted_training", _BOTH_LABELS),
@@ -51,6 +52,9 @@ KINDS: dict[str, Kind] = {
     "invented_item": Kind(lambda d: f"adds {d} where there is none", "targeted_training", _WITH_AND_WITHOUT),
     "wrong_field": Kind(lambda d: f"wrong value in {d!r}", "targeted_training", _WITH_FIELD),
     "ungrounded": Kind(lambda d: f"a value in {d!r} that the input lacks", "targeted_training", "Train on rows that copy it from the input."),
+    "pattern_missing": Kind(lambda d: f"lacks the required pattern{f' at {d!r}' if d else ''}", "targeted_training", _ROWS_LIKE_THESE),
+    "missing_text": Kind(lambda d: f"lacks a required text{f' at {d!r}' if d else ''}", "targeted_training", _ROWS_LIKE_THESE),
+    "forbidden_text": Kind(lambda d: f"holds a forbidden text{f' at {d!r}' if d else ''}", "targeted_training", _ROWS_LIKE_THESE),
     "mismatch": Kind(lambda d: f"differs from the expected answer{f' at {d!r}' if d else ''}", "targeted_training", _ROWS_LIKE_THESE),
     "breach": Kind(lambda d: f"breaches the safety net {d!r}", "inspect", "Read the examples: a breach overrides every other check."),
 }

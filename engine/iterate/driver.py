@@ -22,7 +22,6 @@ floor is fitted, and stays up during training when memory allows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
@@ -30,22 +29,22 @@ from pydantic import TypeAdapter
 from engine.base.clock import Clock, seconds_between
 from engine.base.files import read_json
 from engine.base.paths import Workspace
-from engine.config import ModelProfile, Profile
+from engine.config import Acceptance, ModelProfile, Profile, Training
 from engine.curate.jobs import CurateJob
-from engine.curate.types import TargetPattern
+from engine.curate.select import target_patterns
 from engine.diagnose.patterns import diagnose
 from engine.diagnose.types import Diagnosis, FailurePattern
-from engine.errors import NotFound, WorkerLost
+from engine.errors import WorkerLost
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import CompiledDomain, load_compiled
-from engine.evaluate.jobs import CompileJob, EvaluateJob, FloorJob
-from engine.evaluate.types import EvaluationSummary, ItemResult
-from engine.fleet.probe import probe_local
+from engine.evaluate.jobs import CompileJob, FloorJob
+from engine.evaluate.statistics import check_comparable
+from engine.evaluate.types import EvaluationSummary, ItemResult, Split
 from engine.generate.jobs import PrepareJob
 from engine.generate.open import served_as
 from engine.generate.prepared import find_prepared
 from engine.generate.servers import ModelServers
-from engine.generate.types import PreparedBase, Weights
+from engine.generate.types import PreparedBase
 from engine.iterate import records
 from engine.iterate.decide import Outcome, decide, stop_reason
 from engine.iterate.measure import BASE, evaluate_job
@@ -63,11 +62,11 @@ from engine.train.types import TrainPlan
 PROFILE: TypeAdapter[Profile] = TypeAdapter(Profile)
 
 
-class Waiting(Exception):  # noqa: N818 - control flow inside this file, never an error to anyone
+class Waiting(Exception):
     """A step was submitted or is still running."""
 
 
-class StepFailed(Exception):  # noqa: N818 - likewise
+class StepFailed(Exception):
     """A child run ended without success; the iterate run ends with its error."""
 
     def __init__(self, child: Run) -> None:
@@ -135,7 +134,14 @@ class Campaign:
         child = self.children.get(step)
         if child is None:
             child = self.driver.supervisor.submit(
-                kind, cluster=self.run.cluster, job=make_job(), arguments={}, key=f"{self.run.id}/{step}", parent=self.run.id, step=step, seed=self.job.seed
+                kind,
+                cluster=self.run.cluster,
+                job=make_job(),
+                arguments={"step": step},
+                key=f"{self.run.id}/{step}",
+                parent=self.run.id,
+                step=step,
+                seed=self.job.seed,
             )
             self.children[step] = child
         if child.state in ("failed", "cancelled"):
@@ -156,27 +162,25 @@ class Campaign:
         measured_base = self.measure("0.measure_base", BASE, base, compiled)
         if floor_run is None:
             raise Waiting
-        floor = self.measured(floor_run)
+        floor = self.measured_floor(floor_run)
         incumbent = self.incumbent(measured_base, base, compiled)
         while (reason := self.stop_reason(incumbent)) is None:
             incumbent = self.play_round(incumbent, floor, base, compiled)
         self.finish(reason, measured_base, floor, incumbent, compiled.domain.eval.accept)
 
-    def prepare(self) -> tuple[PreparedBase | None, CompiledDomain]:
+    def prepare(self) -> tuple[PreparedBase, CompiledDomain]:
         """The base model and the compiled domain, made side by side; the model server starts as soon as the base is there."""
-        base = None
-        if isinstance(self.profile, ModelProfile):
-            base = find_prepared(self.driver.workspace, self.job.model, self.profile)
-            if base is None:
-                self.start("0.prepare", "prepare", lambda: self.dump(PrepareJob(model=self.job.model, profile=self.job.profile, smoke_question=False)))
-            else:
-                self.driver.servers.warm(self.job.model, self.profile, base, self.job.device)
+        base = find_prepared(self.driver.workspace, self.job.model, self.profile)
+        if base is None:
+            self.start("0.prepare", "prepare", lambda: self.dump(PrepareJob(model=self.job.model, profile=self.profile, device=self.job.device)))
+        elif "0.measure_base" not in self.children:
+            self.driver.servers.warm(self.job.model, self.profile, base, self.job.device)
         compiling = self.start("0.compile", "compile", lambda: self.dump(CompileJob(domain=self.job.domain, domain_digest=self.job.domain_digest)))
-        if compiling is None or (isinstance(self.profile, ModelProfile) and base is None):
+        if compiling is None or base is None:
             raise Waiting
         return base, load_compiled(self.driver.workspace, self.job.domain_digest)
 
-    def incumbent(self, measured_base: Measured, base: PreparedBase | None, compiled: CompiledDomain) -> Measured:
+    def incumbent(self, measured_base: Measured, base: PreparedBase, compiled: CompiledDomain) -> Measured:
         """The version to beat: of the last round, or of the cluster when the run began."""
         if self.ledger:
             last = self.ledger[-1]
@@ -188,7 +192,7 @@ class Campaign:
             return measured_base
         return self.measure("1.measure_incumbent", self.job.incumbent, base, compiled)
 
-    def play_round(self, incumbent: Measured, floor: Measured | None, base: PreparedBase | None, compiled: CompiledDomain) -> Measured:
+    def play_round(self, incumbent: Measured, floor: Measured | None, base: PreparedBase, compiled: CompiledDomain) -> Measured:
         """One round, from the incumbent's failures to the decision; returns the incumbent after it."""
         number = len(self.ledger) + 1
         found = diagnose(self.results(incumbent, "core"))
@@ -280,9 +284,14 @@ class Campaign:
         dumped: dict[str, Any] = job.model_dump(mode="json")
         return dumped
 
-    def measure(self, step: str, subject: str, base: PreparedBase | None, compiled: CompiledDomain) -> Measured:
+    def measure(self, step: str, subject: str, base: PreparedBase, compiled: CompiledDomain) -> Measured:
         """Measures `subject` on core and held-out."""
         return self.measured(self.need(step, "evaluate", lambda: self.evaluate_job(subject, base, compiled)))
+
+    def measured_floor(self, run: Run) -> Measured | None:
+        """The floor; None when no baseline fits this output."""
+        summary = measurements.find_summary(self.driver.store, run.id)
+        return None if summary is None else Measured(summary.subject, run.id, summary)
 
     def measured(self, run: Run) -> Measured:
         summary = measurements.summary(self.driver.store, run.id)
@@ -295,18 +304,20 @@ class Campaign:
     def results(self, measured: Measured, split: Split) -> list[ItemResult]:
         return measurements.item_results(self.driver.store, self.driver.artifacts, measured.evaluation_id, split)
 
-    def evaluate_job(self, subject: str, base: PreparedBase | None, compiled: CompiledDomain) -> EvaluateJob:
-        return evaluate_job(
+    def evaluate_job(self, subject: str, base: PreparedBase, compiled: CompiledDomain) -> dict[str, Any]:
+        job = evaluate_job(
             self.driver.store,
             self.driver.artifacts,
             subject=subject,
             model=self.job.model,
             profile=self.profile,
             base=base,
+            domain=self.job.domain,
             domain_digest=compiled.digest,
             output=compiled.domain.contract.output,
             device=self.job.device,
         )
+        return self.dump(job)
 
     def curate_job(self, number: int, found: Diagnosis, compiled: CompiledDomain) -> CurateJob:
         overrides = compiled.domain.train
@@ -319,7 +330,7 @@ class Campaign:
             seed=self.job.seed + number - 1,
         )
 
-    def train_job(self, curated: Run, plan: TrainPlan, base: PreparedBase | None) -> TrainJob:
+    def train_job(self, curated: Run, plan: TrainPlan, base: PreparedBase) -> TrainJob:
         """The training job. The model server stops first when both do not fit into memory."""
         dataset = str((curated.output or {})["artifacts"]["dataset"])
         if isinstance(self.profile, ModelProfile):

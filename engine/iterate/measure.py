@@ -7,6 +7,7 @@ from typing import Literal
 from engine.config import EndpointProfile, Output, Profile
 from engine.errors import ArgumentInvalid
 from engine.evaluate.jobs import EvaluateJob
+from engine.evaluate.types import Split
 from engine.generate.types import PreparedBase, Weights
 from engine.store.artifacts import Artifacts
 from engine.store.store import Store
@@ -35,22 +36,25 @@ def evaluate_job(
     model: str,
     profile: Profile,
     base: PreparedBase | None,
+    domain: str,
     domain_digest: str,
     output: Output,
     device: Literal["cpu", "cuda"],
+    splits: tuple[Split, ...] = ("core", "held_out"),
     structured: bool | None = None,
 ) -> EvaluateJob:
-    """The job that measures `subject` (`base` or a version id) on core and held-out. `structured` None takes the domain's switch."""
+    """The job that measures `subject` (`base` or a version id). `structured` None takes the domain's switch and also measures the other way."""
     if subject != BASE and isinstance(profile, EndpointProfile):
-        raise ArgumentInvalid(f"{model} is an endpoint and has no versions, so {subject!r} cannot be measured", next_step="Measure the subject 'base'.")
+        raise ArgumentInvalid(f"{model} is an endpoint and has no versions; it cannot be measured as {subject!r}", next_step="Measure 'base'.")
     return EvaluateJob(
+        domain=domain,
         domain_digest=domain_digest,
         model=model,
         profile=profile,
         base=base,
         weights=None if subject == BASE else weights_of(store, artifacts, subject),
         subject=subject,
-        splits=("core", "held_out"),
+        splits=splits,
         structured=output.structured if structured is None else structured,
         measure_structured=output.json_schema is not None and structured is None,
         device=device,

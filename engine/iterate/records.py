@@ -15,8 +15,8 @@ from engine.errors import StateConflict
 from engine.iterate.measure import BASE
 from engine.iterate.types import Iteration
 from engine.store.events import append_event
-from engine.store.store import Cursor, StageTables, Store
 from engine.store.migrations import Migration
+from engine.store.store import Cursor, StageTables, Store
 from engine.train import records as versions
 
 

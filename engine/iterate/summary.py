@@ -90,7 +90,8 @@ def _notes(
     notes: list[str] = []
     if iterations:
         last = iterations[-1]
-        notes.append(f"Round {last.iteration} trained on {last.rows} rows and was {'accepted' if last.decision.verdict == 'accept' else 'rolled back'}.")
+        verdict = "accepted" if last.decision.verdict == "accept" else "rolled back"
+        notes.append(f"Round {last.iteration} trained on {last.rows} rows and was {verdict}.")
         if gains := [pattern for pattern in last.fixed if pattern.items > 0]:
             notes.append("Learnt: " + "; ".join(f"{pattern.name} ({pattern.items} fewer)" for pattern in gains[:3]) + ".")
         notes.extend(clause.sentence for clause in last.decision.clauses if not clause.passed)

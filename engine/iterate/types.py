@@ -106,7 +106,7 @@ class IterateOutput(Record):
     """Versions accepted in this run."""
     against_base: PairedComparison | None
     against_floor: PairedComparison | None
-    structured_effect: dict[str, Any] | None = None
+    structured_effect: PairedComparison | None = None
     """What decoding under the schema bought the final version, paired on core."""
     iterations: tuple[Iteration, ...]
     seconds: dict[str, float]

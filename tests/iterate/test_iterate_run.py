@@ -1,0 +1,132 @@
+"""The loop over the scripted double: what it records, what it accepts, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.engine import Engine
+from engine.errors import ArgumentInvalid, KeyReused, NotFound, RunActive
+from engine.iterate.types import IterateOutput
+from tests.workspaces import finish, make_workspace
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = Engine.open(make_workspace(tmp_path))
+    yield engine
+    for run in engine.supervisor.list(states=("queued", "running", "interrupted"), top_level=True):
+        engine.cancel(run.id)
+        finish(engine, run.id)
+    engine.close()
+
+
+def test_a_better_challenger_becomes_the_incumbent_and_the_ledger_says_why(engine: Engine) -> None:
+    run = finish(engine, engine.iterate("tickets").id)
+    assert run.state == "succeeded", run.error
+    output = IterateOutput.model_validate(run.output)
+    assert output.outcome == "budget_spent"
+    assert output.accepted == (output.final.subject,)
+    assert output.final.score.mean > 0.6 > output.base.score.mean
+    assert output.against_floor is not None
+    assert output.against_floor.difference.low > 0
+    assert [step.step for step in engine.run_status(run.id).steps] == [
+        "0.compile",
+        "0.floor",
+        "0.measure_base",
+        "1.curate",
+        "1.train",
+        "1.measure_challenger",
+    ]
+    line = engine.fleet_status().clusters[0]
+    assert line.incumbent == output.final.subject
+    assert line.held_out is not None
+    assert line.held_out.score.mean == output.final.score.mean
+
+
+def test_a_challenger_that_is_no_better_is_rolled_back(tmp_path: Path) -> None:
+    engine = Engine.open(make_workspace(tmp_path, profile={"base_skill": 0.5, "trained_skill": 0.5}))
+    try:
+        run = finish(engine, engine.iterate("tickets").id)
+        output = IterateOutput.model_validate(run.output)
+        assert output.accepted == ()
+        assert output.final.subject == "base"
+        assert output.best_challenger is not None
+        assert not output.iterations[0].decision.clauses[1].passed
+        assert engine.fleet_status().clusters[0].incumbent == "base"
+    finally:
+        engine.close()
+
+
+def test_a_second_run_starts_from_the_incumbent_and_stops_when_its_targets_are_met(tmp_path: Path) -> None:
+    engine = Engine.open(make_workspace(tmp_path, targets={"score": 0.6}))
+    try:
+        first = IterateOutput.model_validate(finish(engine, engine.iterate("tickets").id).output)
+        assert first.targets_met
+        second = IterateOutput.model_validate(finish(engine, engine.iterate("tickets").id).output)
+        assert second.outcome == "targets_met"
+        assert second.iterations == ()
+        assert second.final.subject == first.final.subject
+    finally:
+        engine.close()
+
+
+def test_one_active_run_a_cluster_and_one_run_a_key(engine: Engine) -> None:
+    run = engine.iterate("tickets", key="monday")
+    assert engine.iterate("tickets", key="monday").id == run.id
+    with pytest.raises(RunActive):
+        engine.iterate("tickets")
+    with pytest.raises(KeyReused):
+        engine.iterate("tickets", 2, key="monday")
+
+
+def test_cancel_ends_the_run_and_its_steps(engine: Engine) -> None:
+    run = engine.iterate("tickets")
+    finish(engine, run.id, until=lambda _: any(step.state == "running" for step in engine.supervisor.list(parent=run.id)))
+    engine.cancel(run.id)
+    assert finish(engine, run.id, seconds=15).state == "cancelled"
+    assert all(step.state in ("cancelled", "succeeded") for step in engine.supervisor.list(parent=run.id))
+
+
+def test_a_daemon_that_stops_anywhere_goes_on_where_it_was(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    engine = Engine.open(workspace)
+    run_id = engine.iterate("tickets").id
+    for step in ("0.compile", "0.measure_base", "1.train", "1.measure_challenger"):
+        finish(engine, run_id, until=lambda run, step=step: run.finished_at is not None or any(c.step == step for c in engine.supervisor.list(parent=run_id)))
+        engine.close()
+        engine = Engine.open(workspace)
+    try:
+        output = IterateOutput.model_validate(finish(engine, run_id).output)
+        steps = [step.step for step in engine.supervisor.list(parent=run_id)]
+        assert len(steps) == len(set(steps)) == 6
+        assert len(output.accepted) == 1
+    finally:
+        engine.close()
+
+
+def test_diagnosis_and_comparison_read_what_the_run_measured(engine: Engine) -> None:
+    output = IterateOutput.model_validate(finish(engine, engine.iterate("tickets").id).output)
+    page = engine.diagnose("tickets", evaluation_id=output.base.evaluation_id)
+    assert page.failed > 0
+    opened = engine.diagnose("tickets", evaluation_id=output.base.evaluation_id, pattern=page.patterns[0].pattern, limit=2)
+    assert len(opened.examples) == min(2, page.patterns[0].items)
+    core = engine.compare(output.base.evaluation_id, output.final.evaluation_id, "core")
+    assert core.flips
+    held_out = engine.compare(output.base.evaluation_id, output.final.evaluation_id, "held_out")
+    assert held_out.flips == ()
+    assert held_out.difference.low > 0
+
+
+def test_what_does_not_exist_is_named_with_what_does(engine: Engine) -> None:
+    with pytest.raises(NotFound, match="'nope'") as failure:
+        engine.iterate("nope")
+    assert "tickets" in failure.value.next_step
+    with pytest.raises(NotFound):
+        engine.evaluate("tickets", "v-000000000000")
+    with pytest.raises(NotFound, match="not been measured"):
+        engine.diagnose("tickets")
+    with pytest.raises(ArgumentInvalid, match="cursor"):
+        engine.diagnose("tickets", finish(engine, engine.evaluate("tickets", "base").id).id, cursor="x")
