@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,6 +33,7 @@ from tools.tool import Tool
 
 EXIT_INTERRUPTED = 130
 STOP_SECONDS = 60.0
+HELP_COLUMNS = 98
 
 EPILOG = """\
 exit codes: 0 done and passed, 1 done and below target, 2 bad request, 3 infrastructure
@@ -57,8 +59,9 @@ def command_name(tool: Tool) -> str:
 
 def add_tool(commands: Any, tool: Tool, common: argparse.ArgumentParser) -> None:
     """A command with the tool's arguments. Values stay text here; the tool's own record checks them, so all surfaces refuse alike."""
+    description = textwrap.fill(tool.description, HELP_COLUMNS)
     parser = commands.add_parser(
-        command_name(tool), help=tool.title.lower(), description=tool.description, parents=[common], allow_abbrev=False, epilog=EPILOG
+        command_name(tool), help=tool.title.lower(), description=description, parents=[common], allow_abbrev=False, epilog=EPILOG
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     schema = input_schema(tool)

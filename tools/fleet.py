@@ -26,7 +26,7 @@ FLEET_STATUS = Tool(
     title="Fleet status",
     description=(
         "Everything at a glance: each cluster with its accepted version, held-out score, floor and targets; active and recent runs with their "
-        "ids; model servers; machines. Cheap. The place to start, and to find lost run ids. Details of one run: run_status."
+        "ids; model servers; machines. Cheap. The place to start, and to find lost run ids."
     ),
     effect="read",
     arguments=FleetStatusArguments,

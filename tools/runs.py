@@ -68,8 +68,7 @@ RUN_STATUS = Tool(
     title="Run status",
     description=(
         "Where a run stands: state, phase, step, loss, score and ETA; for an iterate run its steps; when it has ended, its output with scores and "
-        "what to try next, or its error. With wait_seconds it answers when the run ends or the time is over, and sends progress meanwhile. "
-        "A run goes on whether or not anybody waits."
+        "what to try next, or its error. With wait_seconds it answers when the run ends or the time is over, and sends progress meanwhile."
     ),
     effect="read",
     arguments=RunStatusArguments,

@@ -10,6 +10,8 @@ from typing import Any
 
 from tools.tool import Tool
 
+LISTED_VALUES = 6
+"""A result's field with more possible values than this is shown as text."""
 _NEVER = ("title", "required")
 _SOMETIMES = ("description", "default", "enum")
 _EMPTY = (("default", None), ("additionalProperties", False), ("additionalProperties", True))
@@ -50,6 +52,8 @@ def _shortened(node: Any, keep: tuple[str, ...]) -> Any:
     for key, value in node.items():
         if key == "properties":
             short[key] = {name: _shortened(item, keep) for name, item in value.items()}
+        elif key == "enum" and len(value) > LISTED_VALUES and "description" not in keep:
+            continue
         elif key in _NEVER or (key in _SOMETIMES and key not in keep) or (key, value) in _EMPTY:
             continue
         elif key == "anyOf":

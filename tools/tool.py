@@ -6,7 +6,7 @@ answers plain JSON data, so that every surface accepts the same arguments, answe
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -111,17 +111,8 @@ def call(engine: Engine, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, 
 
 
 def as_data(view: View) -> dict[str, Any]:
-    """A view as JSON data. A NaN would not be JSON: it becomes null, which reads as "not known"."""
-    data: dict[str, Any] = _finite(view.model_dump(mode="json", exclude_none=True))
+    """A view as JSON data. A figure that is no number would be a defect upstream and is refused: nobody may read it as good or bad."""
+    data: dict[str, Any] = view.model_dump(mode="json", exclude_none=True)
+    json.dumps(data, allow_nan=False)
     data["next"] = data.pop("next", [])
     return data
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return value
