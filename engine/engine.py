@@ -42,7 +42,7 @@ from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run, RunKind
 from engine.loading import load_clusters, load_domain, parse_profile, save_model
 from engine.store.artifacts import Artifacts
-from engine.store.store import Store
+from engine.store.store import StageTables, Store
 from engine.train import records as versions
 from engine.views import (
     ClusterLine,
@@ -83,15 +83,7 @@ class Engine:
     @classmethod
     def open(cls, workspace: Workspace, clock: Clock = utc_now) -> Engine:
         """Opens the workspace's store. Raises Conflict when another process owns it, StoreDamaged when it cannot be trusted."""
-        artifacts = Artifacts(workspace.artifacts)
-        hooks: dict[RunKind, ResultHook] = {
-            "evaluate": partial(measurements.ingest_evaluation, artifacts),
-            "floor": partial(measurements.ingest_floor, artifacts),
-            "curate": ingest_curation,
-            "train": versions.ingest_training,
-        }
-        tables = (runs.tables(hooks), measurements.TABLES, versions.TABLES, loop.TABLES)
-        return cls(workspace, Store.open(workspace, tables, clock=clock), clock)
+        return cls(workspace, Store.open(workspace, stage_tables(workspace), clock=clock), clock)
 
     def close(self) -> None:
         """Lets go of the store. Workers and model servers go on."""
@@ -444,6 +436,18 @@ class Engine:
 
 
 # ---- views of records ------------------------------------------------------------------------------------------------------------------
+
+
+def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
+    """The tables and reducers of every stage, and what happens when a run of each kind ends: what a store of this workspace is opened with."""
+    artifacts = Artifacts(workspace.artifacts)
+    hooks: dict[RunKind, ResultHook] = {
+        "evaluate": partial(measurements.ingest_evaluation, artifacts),
+        "floor": partial(measurements.ingest_floor, artifacts),
+        "curate": ingest_curation,
+        "train": versions.ingest_training,
+    }
+    return (runs.tables(hooks), measurements.TABLES, versions.TABLES, loop.TABLES)
 
 
 def known(entries: dict[str, Any], name: str, what: str) -> Any:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from engine.base.paths import Workspace
-from engine.engine import TABLES
+from engine.engine import stage_tables
 from engine.errors import StoreDamaged
 from engine.store.rebuild import rebuild, verify
 
 
 def verify_store(workspace: Workspace) -> dict[str, Any]:
     """Whether a database made from the journal says the same as the one in use. Raises StoreDamaged when it does not."""
-    found = verify(workspace, TABLES)
+    found = verify(workspace, stage_tables(workspace))
     if found.differing:
         raise StoreDamaged(
             f"the database differs from its journal in {', '.join(found.differing)}",
@@ -28,6 +28,6 @@ def verify_store(workspace: Workspace) -> dict[str, Any]:
 
 def rebuild_store(workspace: Workspace) -> dict[str, Any]:
     """The database, made again from the journal."""
-    made = rebuild(workspace, TABLES)
+    made = rebuild(workspace, stage_tables(workspace))
     kept = f" The old one is kept as {', '.join(made.kept)}." if made.kept else ""
     return {"summary": f"Made again from {made.commands} commands in {made.seconds} s.{kept}", **made.model_dump(mode="json")}

@@ -52,15 +52,19 @@ def _shortened(node: Any, keep: tuple[str, ...]) -> Any:
     for key, value in node.items():
         if key == "properties":
             short[key] = {name: _shortened(item, keep) for name, item in value.items()}
-        elif key == "enum" and len(value) > LISTED_VALUES and "description" not in keep:
-            continue
-        elif key in _NEVER or (key in _SOMETIMES and key not in keep) or (key, value) in _EMPTY:
+        elif _left_out(key, value, keep):
             continue
         elif key == "anyOf":
             short.update(_without_null([_shortened(item, keep) for item in value]))
         else:
             short[key] = value if key in _LITERAL else _shortened(value, keep)
     return short
+
+
+def _left_out(key: str, value: Any, keep: tuple[str, ...]) -> bool:
+    if key == "enum" and "description" not in keep and len(value) > LISTED_VALUES:
+        return True
+    return key in _NEVER or (key in _SOMETIMES and key not in keep) or (key, value) in _EMPTY
 
 
 def _without_null(choices: list[Any]) -> dict[str, Any]:

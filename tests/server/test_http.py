@@ -187,10 +187,12 @@ async def test_mcp_over_http_serves_both_eras_and_reports_progress(served: Serve
         seen.append(message)
         served.engine.cancel(run_id)
 
-    async with httpx2.AsyncClient(headers={"authorization": f"Bearer {TOKEN}"}, timeout=60) as http:
-        async with Client(streamable_http_client(f"{served.url}/mcp", http_client=http), mode=era) as session:
-            run_id = (await session.call_tool("iterate", {"cluster": "travel"})).structured_content["run_id"]
-            result = await session.call_tool("run_status", {"run_id": run_id, "wait_seconds": 30}, progress_callback=on_progress)
+    async with (
+        httpx2.AsyncClient(headers={"authorization": f"Bearer {TOKEN}"}, timeout=60) as http,
+        Client(streamable_http_client(f"{served.url}/mcp", http_client=http), mode=era) as session,
+    ):
+        run_id = (await session.call_tool("iterate", {"cluster": "travel"})).structured_content["run_id"]
+        result = await session.call_tool("run_status", {"run_id": run_id, "wait_seconds": 30}, progress_callback=on_progress)
     assert result.structured_content["state"] == "cancelled"
     assert seen == ["starting"]
 
