@@ -26,8 +26,24 @@ class Op(NamedTuple):
     kind: Literal["create", "write", "truncate", "sync", "unlink", "acknowledge"]
     path: str = ""
     offset: int | None = None
-    """Where a write goes (None appends), or the new length."""
+    """Where a write goes (None appends; `placed` says where that is), the new length, or the number acknowledged."""
     data: bytes = b""
+
+
+def placed(ops: list[Op]) -> list[Op]:
+    """Appends with the offset at which they were made: a lost write before one leaves a hole, and does not move it."""
+    lengths: dict[str, int] = {}
+    result: list[Op] = []
+    for op in ops:
+        if op.kind == "unlink":
+            lengths.pop(op.path, None)
+        elif op.kind == "truncate":
+            lengths[op.path] = op.offset or 0
+        elif op.kind == "write":
+            op = op._replace(offset=lengths.get(op.path, 0) if op.offset is None else op.offset)
+            lengths[op.path] = max(lengths.get(op.path, 0), (op.offset or 0) + len(op.data))
+        result.append(op)
+    return result
 
 
 def disk_after(ops: list[Op], mode: Mode, generator: random.Random) -> dict[str, bytes]:
@@ -74,7 +90,8 @@ def _apply(content: bytearray, op: Op) -> None:
         del content[length:]
         content.extend(bytes(length - len(content)))
         return
-    offset = len(content) if op.offset is None else op.offset
+    assert op.offset is not None
+    offset = op.offset
     content.extend(bytes(max(0, offset - len(content))))
     content[offset : offset + len(op.data)] = op.data
 
@@ -119,7 +136,7 @@ def traced(code: str, folder: Path, log: Path, working_directory: Path) -> list[
     command = ["strace", "-f", "-y", "-xx", "-s", "4000000", "-e", CALLS, "-o", str(log), sys.executable, "-c", code, str(folder)]
     subprocess.run(command, check=True, capture_output=True, cwd=working_directory)
     ops = (_parsed(line, str(folder)) for line in log.read_text(errors="replace").splitlines())
-    return [op for op in ops if op is not None]
+    return placed([op for op in ops if op is not None])
 
 
 def _parsed(line: str, folder: str) -> Op | None:

@@ -19,7 +19,7 @@ from engine.store.journal import Journal
 
 from .effort import IMAGES, SEED
 from .ledger import keys, open_store, verify_ledger
-from .power import MODES, FileRecorder, Op, disk_after, traced
+from .power import MODES, FileRecorder, Op, disk_after, placed, traced
 from .test_io_errors import ROOT, FailingCall, strace_works
 
 
@@ -31,12 +31,12 @@ def test_every_disk_that_a_cut_can_leave_of_the_journal_keeps_what_was_acknowled
             patched.setattr(os, "write", FailingCall("write", when, 0, recorder.path, short=True))
         recorder.patch(patched.setattr)
         record_commands(recorder, 12)
-    generator = random.Random(SEED)
+    generator, ops = random.Random(SEED), placed(recorder.ops)
     images = 0
-    for end in range(1, len(recorder.ops) + 1):
-        acknowledged = [op.offset for op in recorder.ops[:end] if op.kind == "acknowledge"]
+    for end in range(1, len(ops) + 1):
+        acknowledged = [op.offset for op in ops[:end] if op.kind == "acknowledge"]
         for mode in MODES:
-            for data in disk_after(recorder.ops[:end], mode, generator).values():
+            for data in disk_after(ops[:end], mode, generator).values():
                 images += 1
                 found = reopen(tmp_path / f"image{images}", data)
                 assert set(acknowledged) <= set(found), (mode, end)
