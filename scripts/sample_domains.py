@@ -27,7 +27,8 @@ from typing import Any
 
 Row = dict[str, Any]
 
-TRAIN_TRAVEL, EVAL_TRAVEL = 1000, 800
+TRAIN_TRAVEL, EVAL_TRAVEL = 480, 480  # at most: fewer slotted turns may be left for evaluation
+SEEN_TRAVEL = 800           # evaluation candidates that were looked at while the recipe was found; none of them ships
 TRAIN_SUPPORT, EVAL_SUPPORT = 2002, 800
 SLOTLESS_SHARE = 0.25       # of the travel rows: turns such as "Yes, that's right." carry no slot
 NGRAM, NEAR = 5, 0.8
@@ -250,7 +251,8 @@ def sample_travel(sgd: Path, out: Path) -> Row:
     train = with_slot_share(pool, TRAIN_TRAVEL)
     candidates = shuffled(travel_rows(dialogues["dev"] + dialogues["test"], services))
     kept, dropped = near_duplicate_filter(train, candidates)
-    held = with_slot_share(kept, EVAL_TRAVEL)
+    seen = {row["id"] for row in with_slot_share(kept, SEEN_TRAVEL)}
+    held = with_slot_share([row for row in kept if row["id"] not in seen], EVAL_TRAVEL)
     write_jsonl(out / "train.jsonl", train)
     write_jsonl(out / "eval.jsonl", held)
     notice(out, TRAVEL_NOTICE)

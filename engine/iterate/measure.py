@@ -43,7 +43,8 @@ def evaluate_job(
     splits: tuple[Split, ...] = ("core", "held_out"),
     structured: bool | None = None,
 ) -> EvaluateJob:
-    """The job that measures `subject` (`base` or a version id). `structured` None takes the domain's switch and also measures the other way."""
+    """The job that measures `subject` (`base` or a version id). `structured` None takes the domain's switch, and
+    measures a version's core the other way too: what the switch buys is shown for what would be served."""
     if subject != BASE and isinstance(profile, EndpointProfile):
         raise ArgumentInvalid(f"{model} is an endpoint and has no versions; it cannot be measured as {subject!r}", next_step="Measure 'base'.")
     return EvaluateJob(
@@ -56,6 +57,6 @@ def evaluate_job(
         subject=subject,
         splits=splits,
         structured=output.structured if structured is None else structured,
-        measure_structured=output.json_schema is not None and structured is None,
+        measure_structured=output.json_schema is not None and structured is None and subject != BASE,
         device=device,
     )
