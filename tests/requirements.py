@@ -273,7 +273,18 @@ PROMISES: tuple[Promise, ...] = (
         "A specialist is accepted only on a paired improvement whose interval excludes zero, with no slice or safety net worse and the floor beaten.",
         "iterate/test_decide.py",
     ),
-    promise("iterate.loop", "iterate repeats until targets, budget or stall, and everything lands in a ledger."),
+    promise(
+        "iterate.loop",
+        "iterate repeats until targets, budget or stall, and everything lands in a ledger.",
+        "iterate/test_iterate_run.py",
+        "iterate/test_decide.py::test_the_loop_stops_at_targets_budget_or_stall",
+    ),
+    promise(
+        "iterate.decision",
+        "A challenger is accepted only on a paired improvement whose interval excludes zero, above its floor, with no slice or safety net worse.",
+        "iterate/test_decide.py",
+        "iterate/test_iterate_run.py::test_a_challenger_that_is_no_better_is_rolled_back",
+    ),
     # ---- 6. tools and surfaces --------------------------------------------------------------------------------------------------
     promise("tools.one", "An operation is defined once; MCP, REST and the command line are derived from it."),
     promise("tools.errors", "Bad input is a clear error with its code, alike on all three surfaces."),
@@ -287,6 +298,14 @@ PROMISES: tuple[Promise, ...] = (
     promise("house.repository", "The repository names nothing of the machine it was written on.", "house/test_repository.py"),
     promise("house.requirements", "This manifest and the tests agree, both ways.", "house/test_requirements.py"),
     # ---- what it must show ------------------------------------------------------------------------------------------------------
-    promise("show.faults", "Worker, model server and daemon killed at each step of an iterate: the run ends with the same result, and no process is left."),
-    promise("show.demo", "The demo's path works end to end with a real model: base, floor, training, proof, paired decision."),
+    promise(
+        "show.faults",
+        "Worker, model server and daemon killed at each step of an iterate: the run ends with the same result, and no process is left.",
+        "faults/test_kills.py",
+    ),
+    promise(
+        "show.demo",
+        "The demo's path works end to end with a real model: base, floor, training, proof, paired decision.",
+        "iterate/test_real_iterate.py",
+    ),
 )

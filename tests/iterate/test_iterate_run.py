@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from engine.engine import Engine
 from engine.errors import ArgumentInvalid, KeyReused, NotFound, RunActive
 from engine.iterate.types import IterateOutput
+from engine.jobs.types import Run
 from tests.workspaces import finish, make_workspace
 
 
@@ -90,12 +92,17 @@ def test_cancel_ends_the_run_and_its_steps(engine: Engine) -> None:
     assert all(step.state in ("cancelled", "succeeded") for step in engine.supervisor.list(parent=run.id))
 
 
+def has_reached(engine: Engine, step: str, run: Run) -> bool:
+    """Whether a step of the run is there, or the run has ended."""
+    return run.finished_at is not None or any(child.step == step for child in engine.supervisor.list(parent=run.id))
+
+
 def test_a_daemon_that_stops_anywhere_goes_on_where_it_was(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     engine = Engine.open(workspace)
     run_id = engine.iterate("tickets").id
     for step in ("0.compile", "0.measure_base", "1.train", "1.measure_challenger"):
-        finish(engine, run_id, until=lambda run, step=step: run.finished_at is not None or any(c.step == step for c in engine.supervisor.list(parent=run_id)))
+        finish(engine, run_id, until=partial(has_reached, engine, step))
         engine.close()
         engine = Engine.open(workspace)
     try:

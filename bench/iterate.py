@@ -1,0 +1,66 @@
+"""Where the time of an iterate run goes: everything that is neither generating nor training, as a share of the whole.
+
+    python -m bench.iterate [RUN_ID]      default: the newest finished iterate run of this workspace
+
+Reads a finished run (`make demo` makes one) through the daemon. Generating is the time between the first question and the last grade of each
+measurement; training is the time of the optimiser's steps. All else is overhead: starting processes and the model server, compiling,
+the floor, loading, merging, hashing, deciding. Steps that ran side by side are counted once: the run's wall time is the whole. Prints one
+JSON document last.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.base.files import read_json
+from engine.loading import find_workspace
+from server.client import Client
+from tools import TOOLS
+from tools.tool import find_tool
+
+LIMIT = 0.10
+
+
+def main() -> int:
+    workspace = find_workspace(Path.cwd())
+    client = Client(workspace)
+    run_id = sys.argv[1] if len(sys.argv) > 1 else newest(client)
+    status = client.call(find_tool(TOOLS, "run_status"), {"run_id": run_id})
+    generating = training = 0.0
+    for step in status["steps"]:
+        output = read_json(workspace.run(step["run_id"]).result)["output"]
+        if step["step"].partition(".")[2].startswith("measure"):
+            generating += float(output["summary"]["seconds"])
+        elif step["step"].endswith(".train"):
+            training += float(output["train_seconds"])
+    total = float(status["output"]["seconds"]["total"])
+    share = 1.0 - (generating + training) / total
+    document: dict[str, Any] = {
+        "bench": "iterate",
+        "run": run_id,
+        "total_seconds": round(total, 1),
+        "generating_seconds": round(generating, 1),
+        "training_seconds": round(training, 1),
+        "overhead_share": round(share, 4),
+        "limit": LIMIT,
+        "within_limit": share < LIMIT,
+        "step_seconds": {step["step"]: step.get("seconds") for step in status["steps"]},
+    }
+    print(json.dumps(document))
+    return 0
+
+
+def newest(client: Client) -> str:
+    """The newest iterate run that succeeded."""
+    recent = client.call(find_tool(TOOLS, "fleet_status"), {})["recent_runs"]
+    for run in recent:
+        if run["kind"] == "iterate" and run["state"] == "succeeded":
+            return str(run["run_id"])
+    raise SystemExit("no finished iterate run here; run `make demo` first")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
