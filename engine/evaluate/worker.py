@@ -31,6 +31,8 @@ from engine.jobs.types import Progress
 from engine.jobs.worker import WorkerContext, run_worker
 
 REPORT_SECONDS = 0.5
+ANSWERS_BEFORE_ETA = 32
+"""Answers come in waves; the first of a wave says nothing about the pace."""
 LOST_SHARE = 0.1
 
 
@@ -178,7 +180,7 @@ class Ticker:
 
     def _progress(self, elapsed: float) -> Progress:
         left = self._total - self._tally.answered
-        eta = elapsed / self._generated * left if self._generated else None
+        eta = elapsed / self._generated * left if self._generated >= ANSWERS_BEFORE_ETA else None
         return Progress(phase=self._phase, step=self._tally.answered, total=self._total, score=self._tally.score, eta_seconds=eta)
 
 
