@@ -20,10 +20,10 @@ from typing import Any, NoReturn
 from engine.base.files import MAX_JSON_BYTES, parse_strict, write_atomic
 from engine.base.paths import Workspace
 from engine.errors import ArgumentInvalid, DaemonUnavailable, NotFound
-from engine.loading import find_workspace
+from engine.loading import find_workspace, load_clusters
 from server.client import Client, daemon_command, daemon_environment, ensure_daemon, running_daemon, wait_until_gone
 from server.failures import EXIT_BELOW_TARGET, EXIT_DONE, exit_code_of, failure_of
-from server.render import iterate_summary, plain, render
+from server.render import evaluate_summary, iterate_summary, plain, render
 from server.version import VERSION
 from server.watch import Display, watch
 from tools import TOOLS
@@ -38,6 +38,9 @@ HELP_COLUMNS = 98
 EPILOG = """\
 exit codes: 0 done and passed, 1 done and below target, 2 bad request, 3 infrastructure
 with --json the last line of stdout is one JSON document; progress goes to stderr"""
+
+SUMMARIES = {"iterate": iterate_summary, "evaluate": evaluate_summary}
+"""How the end of a watched run is told; other kinds are shown field by field."""
 
 Command = Callable[[argparse.Namespace, Workspace], int]
 
@@ -116,8 +119,8 @@ def run_tool(tool: Tool, arguments: argparse.Namespace, workspace: Workspace) ->
         print(f"\nno longer watching; the run goes on\n  watch again   {again}\n  end it        {end}", file=sys.stderr)
         show(arguments, status, "")
         return EXIT_INTERRUPTED
-    show(arguments, status, iterate_summary(status) if status["kind"] == "iterate" else render(status))
-    return run_exit_code(status)
+    show(arguments, status, SUMMARIES.get(status["kind"], render)(status))
+    return run_exit_code(status, workspace)
 
 
 def tool_arguments(tool: Tool, arguments: argparse.Namespace, workspace: Workspace) -> dict[str, Any]:
@@ -154,12 +157,21 @@ def in_workspace(given: str, workspace: Workspace) -> str:
     return given if not (path.exists() and not Path(given).is_absolute()) else str(path)
 
 
-def run_exit_code(status: Mapping[str, Any]) -> int:
-    """The exit code of a run that has ended."""
+def run_exit_code(status: Mapping[str, Any], workspace: Workspace) -> int:
+    """The exit code of a run that has ended. A measurement is held against its cluster's targets."""
     if status["state"] == "failed":
         return exit_code_of((status.get("error") or {}).get("code", ""))
-    passed = status["state"] == "succeeded" and (status.get("output") or {}).get("targets_met") is not False
-    return EXIT_DONE if passed else EXIT_BELOW_TARGET
+    if status["state"] != "succeeded":
+        return EXIT_BELOW_TARGET
+    output = status.get("output") or {}
+    if status["kind"] == "iterate":
+        return EXIT_DONE if output.get("targets_met") else EXIT_BELOW_TARGET
+    held_out = next((split for split in output.get("splits", []) if split["split"] == "held_out"), None)
+    cluster = load_clusters(workspace).clusters.get(str(status.get("cluster")))
+    if held_out is None or cluster is None:
+        return EXIT_DONE
+    met = all(held_out[metric]["mean"] >= target for metric, target in cluster.targets.items())
+    return EXIT_DONE if met else EXIT_BELOW_TARGET
 
 
 def show(arguments: argparse.Namespace, result: Mapping[str, Any], text: str) -> int:

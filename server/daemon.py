@@ -9,14 +9,17 @@ once when the store does not know whether a write happened.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -138,9 +141,17 @@ class HttpServer(uvicorn.Server):
         self._daemon = daemon
         self._announce = announce
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT stop the daemon; uvicorn would raise them again afterwards, before the store is closed."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._daemon.stopping.set())
+        yield
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         write_daemon_file(self._daemon.engine.workspace, self._announce)
+        log.info("serving %s at %s", self._daemon.engine.workspace.root, self._announce.url)
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or self._daemon.stopping.is_set()
@@ -195,7 +206,8 @@ def _listen(port: int, *, fixed: bool) -> socket.socket:
 def run_daemon(workspace: Workspace, port: int = 0) -> int:
     """Opens the workspace and serves it; the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("mcp").setLevel(logging.WARNING)
+    for noisy in ("mcp", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         engine = Engine.open(workspace)
     except StoreOwned as error:
@@ -208,6 +220,7 @@ def run_daemon(workspace: Workspace, port: int = 0) -> int:
         serve(engine, port=port, idle_seconds=_idle_seconds(engine))
     finally:
         engine.close()
+        log.info("stopped")
     return EXIT_DONE
 
 

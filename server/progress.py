@@ -28,7 +28,9 @@ def _in_words(progress: Mapping[str, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `3 min`, `2.5 h`."""
+    """`2.4 s`, `45 s`, `3 min`, `2.5 h`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

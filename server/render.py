@@ -26,7 +26,7 @@ def plain(text: str) -> str:
 def render(result: Mapping[str, Any]) -> str:
     """Any tool's result: its summary, its figures, its lists, and what to call next."""
     lines = [plain(str(result.get("summary", "")))]
-    scalars = [(name, _cell(value)) for name, value in result.items() if name not in HIDDEN and _is_cell(value)]
+    scalars = [(name, _cell(value, name)) for name, value in result.items() if name not in HIDDEN and _is_cell(value)]
     width = max((len(name) for name, _ in scalars), default=0)
     lines += [f"  {name:<{width}}  {text}" for name, text in scalars if text]
     for name, value in result.items():
@@ -73,7 +73,7 @@ def iterate_summary(status: Mapping[str, Any]) -> str:
     lines = [_headline(output), "", "held-out, mean with its 95% interval      score                          pass rate"]
     lines += list(_score_lines(output))
     lines += _comparison_lines(output)
-    lines += ["", "what happened", *(f"  {plain(note)}" for note in output["notes"])]
+    lines += ["", "what happened", *(f"  {plain(note)}" for note in output.get("notes", []))]
     seconds = [(name, value) for name, value in output["seconds"].items() if name != "total"]
     total = output["seconds"].get("total", sum(value for _, value in seconds))
     lines += ["", f"time: {duration(total)} in all: " + ", ".join(f"{name} {duration(value)}" for name, value in seconds)]
@@ -82,12 +82,35 @@ def iterate_summary(status: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *next_lines(status)])
 
 
+def evaluate_summary(status: Mapping[str, Any]) -> str:
+    """What a measurement found."""
+    output = status.get("output") or {}
+    if status["state"] != "succeeded" or "splits" not in output:
+        return render(status)
+    lines = [f"{_short(output['subject'])} on {plain(str(status['cluster']))}, mean with its 95% interval", ""]
+    lines.append(f"  {'split':<10} {'score':<30} {'pass rate':<30} valid   errors")
+    for split in output["splits"]:
+        valid = f"{split['schema_valid']:.1%}" if "schema_valid" in split else "-"
+        lines.append(f"  {split['split']:<10} {interval(split['score']):<30} {interval(split['pass_rate']):<30} {valid:<7} {split['errors']}")
+    for split in output["splits"]:
+        if slices := split.get("slices"):
+            lines += ["", f"lowest slices of {split['split']}"]
+            lines += [f"  {interval(each['score']):<30} {plain(each['slice'])}" for each in slices]
+    if effect := output.get("structured_effect"):
+        compared = effect["comparison"]
+        valid = f"valid answers {effect['schema_valid_free']:.1%} -> {effect['schema_valid_structured']:.1%}"
+        lines += ["", f"decoding under the schema (core, paired): {interval(compared['difference'], signed=True)}; {valid}"]
+    lines += ["", f"{output['generated']} answers generated, {output['cached']} from the cache, {duration(output['seconds'])}"]
+    lines += ["", "evidence", f"  modelsmith report {status['run_id']} --out report.html"]
+    return "\n".join([*lines, *next_lines(status)])
+
+
 def _headline(output: Mapping[str, Any]) -> str:
-    if output["accepted"]:
+    if output.get("accepted"):
         result = f"{len(output['accepted'])} version{'s' if len(output['accepted']) > 1 else ''} accepted"
     else:
         result = "no challenger was accepted; what answered before still answers"
-    targets = ", ".join(f"{metric} {value:g}" for metric, value in output["targets"].items())
+    targets = ", ".join(f"{metric} {value:g}" for metric, value in output.get("targets", {}).items())
     met = "" if not targets else f"; targets ({targets}) {'met' if output['targets_met'] else 'not met'}"
     return f"{output['cluster']}: {result}{met}. {output['outcome'].replace('_', ' ').capitalize()}."
 
@@ -127,7 +150,9 @@ def _is_cell(value: Any) -> bool:
     return not isinstance(value, Mapping) or _is_interval(value) or {"subject", "score"} <= value.keys() or not value
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, name: str = "") -> str:
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"{value / 2**30:.1f} GiB"
     if _is_interval(value):
         return interval(value)
     if isinstance(value, Mapping):
@@ -147,7 +172,7 @@ def _block(value: Any, depth: int = 1) -> list[str]:
     if isinstance(value, Mapping):
         lines: list[str] = []
         for name, item in value.items():
-            lines += [f"{indent}{name}: {_cell(item)}"] if _is_cell(item) else [f"{indent}{name}:", *_block(item, depth + 1)]
+            lines += [f"{indent}{name}: {_cell(item, name)}"] if _is_cell(item) else [f"{indent}{name}:", *_block(item, depth + 1)]
         return lines
     if all(isinstance(item, Mapping) for item in value):
         table = _table(value)
@@ -160,7 +185,7 @@ def _block(value: Any, depth: int = 1) -> list[str]:
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
     """Aligned columns; None when a row has something that is no short cell."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[_cell(row[name]) if name in row and _is_cell(row[name]) else None if name in row else "" for name in columns] for row in rows]
+    cells = [[_cell(row[name], name) if name in row and _is_cell(row[name]) else None if name in row else "" for name in columns] for row in rows]
     if any(cell is None or len(cell) > CELL_CHARACTERS or "\n" in cell for row in cells for cell in row):
         return None
     text = [[cell or "" for cell in row] for row in cells]

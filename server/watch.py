@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from engine.jobs.types import FINAL_STATES
 from server.client import Client
-from server.progress import duration, progress_line
+from server.progress import progress_line
 from server.render import plain
 from tools.runs import RUN_STATUS
 
@@ -37,12 +37,12 @@ class Display:
         phase = str((status.get("progress") or {}).get("phase", status["state"]))
         now = time.monotonic()
         if self.screen:
-            text = f"{duration(now - self._started):>6}  {line}"[: shutil.get_terminal_size().columns - 1]
+            text = f"{now - self._started:>5.0f} s  {line}"[: shutil.get_terminal_size().columns - 1]
             if self._phase and phase != self._phase:
                 self.stream.write("\n")
             self.stream.write(f"\r\x1b[K{text}")
         elif line != self._said and (phase != self._phase or now - self._said_at >= QUIET_SECONDS):
-            self.stream.write(f"{duration(now - self._started):>6}  {line}\n")
+            self.stream.write(f"{now - self._started:>5.0f} s  {line}\n")
             self._said, self._said_at = line, now
         self._phase = phase
         self.stream.flush()

@@ -11,6 +11,7 @@ from engine.base.record import Record
 from engine.jobs.types import FINAL_STATES, Run
 from engine.views import NextCall, RunHandle, RunStatus
 from tools.fields import RunId
+from tools.outputs import small_output
 from tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def run_status(engine: Engine, arguments: RunStatusArguments) -> RunStatus:
     status = engine.run_status(arguments.run_id, 0.0)
     while status.state not in FINAL_STATES and (left := deadline - time.monotonic()) > 0:
         status = engine.run_status(arguments.run_id, left)
-    return status
+    return shortened(status)
 
 
 class CancelArguments(Record):
@@ -60,7 +61,15 @@ class CancelArguments(Record):
 
 def cancel(engine: Engine, arguments: CancelArguments) -> RunStatus:
     """Asks a run to end; its processes are gone within seconds."""
-    return engine.cancel(arguments.run_id)
+    return shortened(engine.cancel(arguments.run_id))
+
+
+def shortened(status: RunStatus) -> RunStatus:
+    """A status with its output made small; the progress of a run that has ended says nothing more."""
+    if status.state not in FINAL_STATES:
+        return status
+    output = None if status.output is None else small_output(status.kind, status.output)
+    return status.model_copy(update={"output": output, "progress": None})
 
 
 RUN_STATUS = Tool(
