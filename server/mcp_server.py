@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 import anyio
+from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.stdio import stdio_server
@@ -24,6 +25,9 @@ from server.version import VERSION
 from tools import TOOLS
 from tools.schema import input_schema, output_schema
 from tools.tool import Tool, find_tool
+
+LIST_CACHE_MS = 300_000
+"""The list changes only when the code does."""
 
 INSTRUCTIONS = """\
 Modelsmith turns a small open model into a specialist for one workflow and proves that it is better.
@@ -81,6 +85,7 @@ def build_mcp(call: Call) -> Server[Any]:
         title="Modelsmith",
         description="Specialises small open models and proves that they got better.",
         instructions=INSTRUCTIONS,
+        cache_hints={"tools/list": CacheHint(ttl_ms=LIST_CACHE_MS, scope="public")},
         on_list_tools=list_tools,
         on_call_tool=run_tool,
     )
