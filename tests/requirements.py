@@ -286,12 +286,45 @@ PROMISES: tuple[Promise, ...] = (
         "iterate/test_iterate_run.py::test_a_challenger_that_is_no_better_is_rolled_back",
     ),
     # ---- 6. tools and surfaces --------------------------------------------------------------------------------------------------
-    promise("tools.one", "An operation is defined once; MCP, REST and the command line are derived from it."),
-    promise("tools.errors", "Bad input is a clear error with its code, alike on all three surfaces."),
-    promise("tools.tokens", "The tool list and every result stay small."),
-    promise("tools.exit", "Exit codes say: 0 done and passed, 1 below target, 2 bad request, 3 infrastructure."),
-    promise("tools.guard", "Only this machine, with the token, is answered."),
-    promise("tools.clients", "MCP clients not written here work: the Inspector's command line and the conformance suite."),
+    promise(
+        "tools.one",
+        "An operation is defined once; MCP, REST and the command line are derived from it.",
+        "server/test_mcp.py::test_every_tool_is_listed_in_order_with_schemas_and_what_it_may_do",
+        "server/test_http.py::test_the_served_description_is_that_of_the_table",
+        "server/test_cli.py::test_every_tool_is_a_command_with_help",
+        "server/test_docs.py",
+    ),
+    promise(
+        "tools.errors",
+        "Bad input is a clear error with its code, alike on all three surfaces.",
+        "server/test_surfaces.py",
+    ),
+    promise(
+        "tools.tokens",
+        "The tool list and every result stay small.",
+        "server/test_tokens.py",
+    ),
+    promise(
+        "tools.exit",
+        "Exit codes say: 0 done and passed, 1 below target, 2 bad request, 3 infrastructure.",
+        "server/test_cli.py",
+    ),
+    promise(
+        "tools.guard",
+        "Only this machine, with the token, is answered.",
+        "server/test_http.py",
+    ),
+    promise(
+        "tools.clients",
+        "MCP clients not written here work: the Inspector's command line and the conformance suite.",
+        "server/test_foreign_clients.py",
+        "server/test_mcp.py",
+    ),
+    promise(
+        "tools.daemon",
+        "Any surface that finds no daemon starts one; one is elected, a killed one is replaced, an idle one goes away.",
+        "server/test_daemon.py",
+    ),
     # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
     promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),
     promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),
