@@ -1,9 +1,8 @@
-"""Names that go into paths, rows and URLs: what they may look like, and how new ones are made."""
+"""Names that go into paths, rows and URLs: what they may look like."""
 
 from __future__ import annotations
 
 import re
-import secrets
 
 from engine.errors import PathRefused
 
@@ -20,8 +19,3 @@ def check_identifier(value: str, what: str) -> str:
             what=what,
         )
     return value
-
-
-def new_run_id(kind: str, now: str) -> str:
-    """An id such as `iterate-1121-a1b2c3`: kind, month and day, six random hex digits. `now` is an ISO time."""
-    return f"{kind}-{now[5:7]}{now[8:10]}-{secrets.token_hex(3)}"
