@@ -15,7 +15,7 @@ from typing import Any, Literal
 from engine.base.clock import Clock, seconds_between, utc_now
 from engine.base.files import inside
 from engine.base.paths import Workspace
-from engine.config import ClustersFile, EndpointProfile, ModelProfile
+from engine.config import Cluster, ClustersFile, EndpointProfile, ModelProfile
 from engine.curate.records import ingest_curation
 from engine.diagnose.patterns import diagnose
 from engine.diagnose.types import Diagnosis, FailurePattern
@@ -187,7 +187,7 @@ class Engine:
         file = self.clusters()
         active = [run_line(run) for run in self.supervisor.list(states=("queued", "running", "interrupted"), top_level=True, limit=20)]
         recent = [run_line(run) for run in self.supervisor.list(states=("succeeded", "failed", "cancelled"), top_level=True, limit=5)]
-        lines = tuple(self._cluster_line(name, file, active) for name in file.clusters)
+        lines = self._cluster_lines(file, active)
         met = sum(line.targets_met is True for line in lines)
         first = next((line for line in lines if not line.active_run and not line.problem), None)
         following = [NextCall(tool="run_status", arguments={"run_id": active[0].run_id}, why="follow the active run")] if active else []
@@ -367,38 +367,35 @@ class Engine:
     def _diagnose_arguments(self, evaluation_id: str) -> dict[str, Any]:
         return {"cluster": measurements.cluster_of(self.store, evaluation_id), "evaluation_id": evaluation_id}
 
-    def _cluster_line(self, name: str, file: ClustersFile, active: Sequence[RunLine]) -> ClusterLine:
-        entry = file.clusters[name]
-        state = loop.cluster_state(self.store, name)
-        held_out = self._score(state.incumbent_evaluation or measurements.latest(self.store, name, state.incumbent))
-        try:
-            load_domain(self.workspace, entry.domain)
-            problem = ""
-        except BadInput as error:
-            problem = error.message
-        means = {} if held_out is None else {"score": held_out.score.mean, "pass_rate": held_out.pass_rate.mean}
-        targets = {str(metric): value for metric, value in entry.targets.items()}
-        return ClusterLine(
-            cluster=name,
-            domain=entry.domain,
-            model=entry.model,
-            incumbent=state.incumbent,
-            held_out=held_out,
-            floor=self._score(state.floor_evaluation),
-            targets=targets,
-            targets_met=all(means[metric] >= value for metric, value in targets.items()) if targets and means else None,
-            active_run=next((run for run in active if run.cluster == name), None),
-            problem=problem,
+    def _cluster_lines(self, file: ClustersFile, active: Sequence[RunLine]) -> tuple[ClusterLine, ...]:
+        """Every cluster, from three queries however many there are: this is what callers ask most often."""
+        states, newest = loop.cluster_states(self.store), measurements.latest_of_all(self.store)
+        chosen = {name: states.get(name, loop.UNTOUCHED) for name in file.clusters}
+        held_out = {name: state.incumbent_evaluation or newest.get((name, state.incumbent)) for name, state in chosen.items()}
+        wanted = {each for name, state in chosen.items() for each in (held_out[name], state.floor_evaluation) if each is not None}
+        scores = {each: held_out_score(each, summary) for each, summary in measurements.summaries(self.store, wanted).items()}
+        problems = {domain: self._domain_problem(domain) for domain in {entry.domain for entry in file.clusters.values()}}
+        running = {run.cluster: run for run in reversed(active)}
+        return tuple(
+            cluster_line(
+                name,
+                entry,
+                incumbent=chosen[name].incumbent,
+                held_out=scores.get(held_out[name] or ""),
+                floor=scores.get(chosen[name].floor_evaluation or ""),
+                active_run=running.get(name),
+                problem=problems[entry.domain],
+            )
+            for name, entry in file.clusters.items()
         )
 
-    def _score(self, evaluation_id: str | None) -> Score | None:
-        if evaluation_id is None:
-            return None
-        summary = measurements.summary(self.store, evaluation_id)
-        held_out = next((split for split in summary.splits if split.split == "held_out"), None)
-        if held_out is None:
-            return None
-        return Score(subject=summary.subject, evaluation_id=evaluation_id, score=held_out.score, pass_rate=held_out.pass_rate)
+    def _domain_problem(self, domain: str) -> str:
+        """Why a domain does not load; empty when it does."""
+        try:
+            load_domain(self.workspace, domain)
+        except BadInput as error:
+            return error.message
+        return ""
 
     def _examples_page(
         self,
@@ -465,6 +462,34 @@ def offset(cursor: str | None) -> int:
     if not cursor.isdecimal() or len(cursor) > 9:
         raise ArgumentInvalid(f"{cursor[:40]!r} is not a cursor", next_step="Pass the next_cursor of an earlier page, or leave it out.")
     return int(cursor)
+
+
+def cluster_line(
+    name: str, entry: Cluster, *, incumbent: str, held_out: Score | None, floor: Score | None, active_run: RunLine | None, problem: str
+) -> ClusterLine:
+    """A cluster in a list."""
+    means = {} if held_out is None else {"score": held_out.score.mean, "pass_rate": held_out.pass_rate.mean}
+    targets = {str(metric): value for metric, value in entry.targets.items()}
+    return ClusterLine(
+        cluster=name,
+        domain=entry.domain,
+        model=entry.model,
+        incumbent=incumbent,
+        held_out=held_out,
+        floor=floor,
+        targets=targets,
+        targets_met=all(means[metric] >= value for metric, value in targets.items()) if targets and means else None,
+        active_run=active_run,
+        problem=problem,
+    )
+
+
+def held_out_score(evaluation_id: str, summary: EvaluationSummary) -> Score | None:
+    """A measurement's held-out figures, if it has any."""
+    held_out = next((split for split in summary.splits if split.split == "held_out"), None)
+    if held_out is None:
+        return None
+    return Score(subject=summary.subject, evaluation_id=evaluation_id, score=held_out.score, pass_rate=held_out.pass_rate)
 
 
 def run_line(run: Run) -> RunLine:

@@ -79,6 +79,6 @@ ONBOARD_DOMAIN = Tool(
     arguments=OnboardDomainArguments,
     result=OnboardedDomain,
     run=onboard_domain,
-    idempotent=False,
+    idempotent=True,
     positional=("name",),
 )

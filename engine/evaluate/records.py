@@ -10,6 +10,7 @@ Held-out rows are in both. What an agent may see of them is decided above, in th
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from engine.base.files import read_jsonl
@@ -157,6 +158,18 @@ def latest(store: Store, cluster: str, subject: str) -> str | None:
     """The newest measurement of a subject of a cluster."""
     rows = store.read("SELECT id FROM evaluation WHERE cluster = ? AND subject = ? ORDER BY seq DESC LIMIT 1", [cluster, subject])
     return rows[0][0] if rows else None
+
+
+def latest_of_all(store: Store) -> dict[tuple[str | None, str], str]:
+    """The newest measurement of every subject of every cluster, in one query."""
+    rows = store.read("SELECT cluster, subject, arg_max(id, seq) FROM evaluation GROUP BY cluster, subject")
+    return {(cluster, subject): evaluation_id for cluster, subject, evaluation_id in rows}
+
+
+def summaries(store: Store, evaluation_ids: Collection[str]) -> dict[str, EvaluationSummary]:
+    """The figures of those measurements that are there, in one query."""
+    rows = store.read("SELECT id, summary FROM evaluation WHERE list_contains(?, id)", [sorted(evaluation_ids)])
+    return {evaluation_id: EvaluationSummary.model_validate_json(text) for evaluation_id, text in rows}
 
 
 def item_results(store: Store, artifacts: Artifacts, evaluation_id: str, split: Split) -> list[ItemResult]:

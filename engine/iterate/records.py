@@ -31,13 +31,24 @@ class ClusterState(Record):
     """Counts the rounds recorded; 0 before the first."""
 
 
+UNTOUCHED = ClusterState(incumbent=BASE, incumbent_evaluation=None, floor_evaluation=None, revision=0)
+"""Of a cluster before its first round."""
+
+
 def cluster_state(store: Store, cluster: str) -> ClusterState:
     """The state of a cluster; `base` when no round has been recorded."""
     rows = store.read("SELECT incumbent, incumbent_evaluation, floor_evaluation, revision FROM cluster_state WHERE cluster = ?", [cluster])
     if not rows:
-        return ClusterState(incumbent=BASE, incumbent_evaluation=None, floor_evaluation=None, revision=0)
+        return UNTOUCHED
     incumbent, incumbent_evaluation, floor_evaluation, revision = rows[0]
     return ClusterState(incumbent=incumbent, incumbent_evaluation=incumbent_evaluation, floor_evaluation=floor_evaluation, revision=revision)
+
+
+def cluster_states(store: Store) -> dict[str, ClusterState]:
+    """The states of all clusters that have had a round."""
+    rows = store.read("SELECT cluster, incumbent, incumbent_evaluation, floor_evaluation, revision FROM cluster_state")
+    names = ("incumbent", "incumbent_evaluation", "floor_evaluation", "revision")
+    return {row[0]: ClusterState(**dict(zip(names, row[1:], strict=True))) for row in rows}
 
 
 def iterations(store: Store, run_id: str) -> tuple[Iteration, ...]:
