@@ -17,7 +17,7 @@ test: setup ## every test: the fast ones first, then those with a real model and
 check: setup ## the fast part: style, types, fast tests (docs are compared with the code there)
 	@$(RUN) -m ruff check .
 	@$(RUN) -m mypy --strict engine tools server
-	@$(RUN) -m pytest -m "not model and not node"
+	@$(RUN) -m pytest -m "not model and not node and not processes"
 
 docs: setup ## write docs/ again from the code
 	@$(RUN) -m server.docs

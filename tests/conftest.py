@@ -14,6 +14,17 @@ from engine.loading import load_clusters
 REPOSITORY = Workspace(Path(__file__).resolve().parents[1])
 MODEL = "smollm2-135m"
 
+PROCESSES = ("faults/", "iterate/test_iterate_run.py", "jobs/", "server/test_cli.py", "server/test_daemon.py", "server/test_surfaces.py", "store/")
+"""Tests that start, kill and wait for real processes, again and again: minutes, not milliseconds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of PROCESSES, so that `make check` stays under 90 seconds. `make test` runs them all."""
+    root = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(root).as_posix().startswith(PROCESSES):
+            item.add_marker("processes")
+
 
 @pytest.fixture(scope="session")
 def real_profile() -> ModelProfile:
