@@ -9,7 +9,6 @@ from pydantic import Field
 from engine.base.clock import utc_now
 from engine.base.ids import IDENTIFIER_PATTERN
 from engine.base.record import Record
-from engine.evaluate.types import Split
 from engine.views import ComparisonPage, DiagnosisPage, RunHandle
 from tools.fields import ClusterName, Cursor, EvaluationId, IdempotencyKey, PageLimit
 from tools.runs import handle
