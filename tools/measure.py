@@ -27,7 +27,8 @@ class EvaluateArguments(Record):
         Field(pattern=IDENTIFIER_PATTERN, description="`incumbent` (the accepted version), `base`, or a version id.", examples=["incumbent"]),
     ] = "incumbent"
     splits: Annotated[
-        tuple[Split, ...], Field(min_length=1, max_length=3, description="Core is for diagnosis, held_out for decisions; reserve is kept back.")
+        tuple[Literal["core", "held_out"], ...],
+        Field(min_length=1, max_length=2, description="Core is for diagnosis, held_out for decisions; the reserve is kept back."),
     ] = ("core", "held_out")
     structured: Annotated[
         bool | None, Field(description="Decode under the domain's JSON schema; absent takes the domain's setting.")
