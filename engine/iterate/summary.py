@@ -75,7 +75,7 @@ def iterate_output(
         structured_effect=structured_effect,
         iterations=tuple(iterations),
         seconds=dict(seconds),
-        notes=tuple(_notes(job, outcome, final, against_floor, met, iterations)),
+        notes=tuple(_notes(job, outcome, final, against_floor, met, iterations, structured_effect)),
     )
 
 
@@ -86,6 +86,7 @@ def _notes(
     against_floor: PairedComparison | None,
     met: bool,
     iterations: Sequence[Iteration],
+    structured_effect: PairedComparison | None,
 ) -> list[str]:
     notes: list[str] = []
     if iterations:
@@ -96,6 +97,12 @@ def _notes(
             notes.append("Learnt: " + "; ".join(f"{pattern.name} ({pattern.items} fewer)" for pattern in gains[:3]) + ".")
         notes.extend(clause.sentence for clause in last.decision.clauses if not clause.passed)
         notes.append(last.decision.detectable)
+    if structured_effect is not None:
+        gain = structured_effect.difference
+        notes.append(
+            f"Decoding under the schema moves the core {structured_effect.metric.replace('_', ' ')} of {final.subject} by {gain.mean:+.3f} "
+            f"[{gain.low:+.3f}, {gain.high:+.3f}] (n={gain.n})."
+        )
     if against_floor is not None and against_floor.difference.low <= 0:
         notes.append("What answers now is not shown to beat the floor: a baseline without a language model does as well here.")
     if outcome == "stalled":

@@ -46,6 +46,7 @@ def test_a_better_challenger_becomes_the_incumbent_and_the_ledger_says_why(engin
     assert line.incumbent == output.final.subject
     assert line.held_out is not None
     assert line.held_out.score.mean == output.final.score.mean
+    assert any("Decoding under the schema" in note for note in output.notes)
 
 
 def test_a_challenger_that_is_no_better_is_rolled_back(tmp_path: Path) -> None:
