@@ -47,13 +47,13 @@ def rebuild(workspace: Workspace, stages: Sequence[StageTables], clock: Clock = 
     """Replaces the database by a new one, filled from the journal and the spools."""
     started = time.monotonic()
     if not workspace.journal.exists():
-        raise StoreDamaged(
-            f"{workspace.journal.name} is not there, so nothing can be rebuilt from it",
-            next_step="Put it back from a backup; the database was not touched.",
-        )
+        raise _nothing_to_rebuild_from(workspace, "is not there")
     lock = OwnerLock(workspace.owner_lock)
     try:
-        Journal.open(workspace.journal).close()  # a damaged journal is refused before the database is set aside
+        journal = Journal.open(workspace.journal)  # a damaged journal is refused before the database is set aside
+        journal.close()
+        if journal.seq == 0 and workspace.database.exists():
+            raise _nothing_to_rebuild_from(workspace, "holds no command")
         kept = set_aside(workspace.database)
     finally:
         lock.release()
@@ -107,6 +107,12 @@ def table_digests(store: Store) -> dict[str, tuple[int, str]]:
         rows = store.read(f"SELECT * FROM {name} ORDER BY ALL")  # noqa: S608 - names from our own migrations
         found[name] = (len(rows), digest_of([[str(value) for value in row] for row in rows]))
     return found
+
+
+def _nothing_to_rebuild_from(workspace: Workspace, why: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"{workspace.journal.name} {why}, so nothing can be rebuilt from it", next_step="Put it back from a backup; the database was not touched."
+    )
 
 
 def _link_spools(runs: Path, target: Path) -> None:

@@ -16,6 +16,7 @@ the next start sees after a crash:
     COMMIT or sync failed           the outcome is unknown, so this store refuses everything (StoreFailed) and its process must exit
     the database is damaged         it is set aside and filled again from the journal and the workers' spools
     the journal is damaged          inside: refused, with the line; at its torn end: cut
+    the journal is gone             refused: an empty one in its place would pass for the truth
 
 Workers never come here. They append to a spool of their own, which `ingest_spool` takes in exactly once: rows and position are committed
 together. Spools are not journalled and not deleted, so that a rebuilt database takes them in again.
@@ -40,7 +41,7 @@ from engine.base.clock import Clock, utc_now
 from engine.base.digests import digest_of
 from engine.base.files import SpoolLine, read_spool, write_atomic
 from engine.base.paths import Workspace
-from engine.errors import ArgumentInvalid, KeyReused, ModelsmithError, ResourceExhausted, StoreFailed
+from engine.errors import ArgumentInvalid, KeyReused, ModelsmithError, ResourceExhausted, StoreDamaged, StoreFailed
 from engine.store.database import Cursor, connect, forbid_reaching_out, insert_rows, is_damage, is_full, set_aside, write_ahead_log
 from engine.store.journal import Journal, Line
 from engine.store.migrations import STORE, Migration, migrate
@@ -89,6 +90,12 @@ class Store:
         with contextlib.ExitStack() as undo:
             lock = OwnerLock(workspace.owner_lock)
             undo.callback(lock.release)
+            if workspace.database.exists() and not workspace.journal.exists():
+                raise StoreDamaged(
+                    f"{workspace.journal.name} is not there, but {workspace.database.name} is: every accepted command is missing from it",
+                    next_step=f"Put {workspace.journal.name} back from a backup; the database was not touched.",
+                    path=str(workspace.journal),
+                )
             journal = Journal.open(workspace.journal)
             undo.callback(journal.close)
             connection = _open_or_refill(workspace, journal, stages, reducers)

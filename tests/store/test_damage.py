@@ -134,6 +134,24 @@ def test_a_database_ahead_of_the_journal_is_refused_until_asked_to_rebuild(tmp_p
     assert rebuild(workspace, (LEDGER,)).commands == 10
 
 
+def test_a_lost_journal_is_refused_by_every_start_and_by_a_rebuild(tmp_path: Path) -> None:
+    workspace = crashed(tmp_path)
+    workspace.journal.unlink()
+    for attempt in (open_store, open_store, lambda w: rebuild(w, (LEDGER,))):
+        with pytest.raises(StoreDamaged, match="is not there"):
+            attempt(workspace)
+    assert not workspace.journal.exists()
+    assert not list(workspace.state.glob("*aside*"))
+
+
+def test_an_empty_journal_does_not_replace_a_database(tmp_path: Path) -> None:
+    workspace = crashed(tmp_path)
+    workspace.journal.write_bytes(b"")
+    with pytest.raises(StoreDamaged, match="holds no command"):
+        rebuild(workspace, (LEDGER,))
+    assert not list(workspace.state.glob("*aside*"))
+
+
 def test_a_database_of_another_journal_is_refused(tmp_path: Path) -> None:
     workspace, other = crashed(tmp_path), crashed(tmp_path, "other")
     shutil.copyfile(other.journal, workspace.journal)
