@@ -31,6 +31,15 @@ def fsync_directory(directory: Path) -> None:
         os.close(handle)
 
 
+def sync_file(path: Path) -> None:
+    """Makes what anybody has written to `path` so far durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Writes `data` to `path` so that a crash leaves the old content or the new, and the new is on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)

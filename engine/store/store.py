@@ -19,7 +19,8 @@ the next start sees after a crash:
     the journal is gone             refused: an empty one in its place would pass for the truth
 
 Workers never come here. They append to a spool of their own, which `ingest_spool` takes in exactly once: rows and position are committed
-together. Spools are not journalled and not deleted, so that a rebuilt database takes them in again.
+together, after the spool was synced, so that no power cut leaves a spool that ends before its position. Spools are not journalled and not
+deleted, so that a rebuilt database takes them in again.
 
 Reading goes beside writing: each read has a cursor of its own and sees the last commit.
 """
@@ -39,7 +40,7 @@ import duckdb
 
 from engine.base.clock import Clock, utc_now
 from engine.base.digests import digest_of
-from engine.base.files import SpoolLine, read_spool, write_atomic
+from engine.base.files import SpoolLine, read_spool, sync_file, write_atomic
 from engine.base.paths import Workspace
 from engine.errors import ArgumentInvalid, KeyReused, ModelsmithError, ResourceExhausted, StoreDamaged, StoreFailed
 from engine.store.database import Cursor, connect, forbid_reaching_out, insert_rows, is_damage, is_full, set_aside, write_ahead_log
@@ -200,6 +201,7 @@ class Store:
             offset, seq = rows[0] if rows else (0, 0)
             lines = [line for line in islice(read_spool(path, offset), SPOOL_BATCH) if line.seq > seq]
             if lines:
+                sync_file(path)  # the worker does not; without its lines, its next attempt would write new ones before the recorded position
                 self._take_in(writer, lines)
         return len(lines)
 

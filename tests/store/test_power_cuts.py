@@ -1,4 +1,4 @@
-"""The power goes at any point: every disk that this could leave opens with all that was acknowledged.
+"""The power goes at any point: every disk that this could leave opens with all that was acknowledged, and takes in what comes after.
 
 The journal is explored in full. The whole store, DuckDB's files included, is explored where strace can trace, as far as `effort.py` says.
 """
@@ -6,6 +6,7 @@ The journal is explored in full. The whole store, DuckDB's files included, is ex
 from __future__ import annotations
 
 import collections
+import json
 import os
 import random
 import shutil
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.base.files import Spool, read_spool
 from engine.base.paths import Workspace
 from engine.errors import ResourceExhausted
 from engine.store.journal import Journal
+from engine.store.store import Store
 
 from .effort import IMAGES, SEED
 from .ledger import keys, open_store, verify_ledger
@@ -71,13 +74,49 @@ def reopen(folder: Path, data: bytes) -> list[int]:
     return [int(key) for key in found[:-1]]
 
 
+def test_after_every_cut_a_worker_that_goes_on_is_taken_in_once_and_whole(
+    store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = random.Random(SEED)
+    for number in range(8 * len(MODES)):
+        writer, mode = f"w{number}", MODES[number % len(MODES)]
+        path = workspace.runs / writer / "progress.jsonl"
+        recorder = FileRecorder(path)
+        with monkeypatch.context() as patched:
+            recorder.patch(patched.setattr)
+            spool = Spool(path)
+            for step in range(generator.randrange(1, 5)):
+                spool.append("", {"step": step})
+            store.ingest_spool(writer, path)
+            for step in range(generator.randrange(3)):
+                spool.append("", {"not taken in": step})
+            spool.close()
+        path.write_bytes(disk_after(placed(recorder.ops), mode, generator)[str(path)])
+        check_spool_goes_on(store, writer, mode)
+
+
+def check_spool_goes_on(store: Store, writer: str, mode: str) -> None:
+    path = store.workspace.runs / writer / "progress.jsonl"
+    spool = Spool(path)
+    spool.append("", {"after": "the cut"})
+    spool.close()
+    store.ingest_spool(writer, path)
+    taken_in = store.read("SELECT seq, data FROM progress WHERE writer = ? ORDER BY seq", [writer])
+    assert taken_in == [(line.seq, json.dumps(line.data)) for line in read_spool(path)], mode
+    assert store.read("SELECT latest FROM spool WHERE writer = ?", [writer]) == [('{"after": "the cut"}',)], mode
+
+
 WRITER = """
 import sys
 from pathlib import Path
+from engine.base.files import Spool
 from engine.base.paths import Workspace
 from tests.store.ledger import open_store
 store = open_store(Workspace(Path(sys.argv[1])))
+spool = Spool(Workspace(Path(sys.argv[1])).runs / "w" / "progress.jsonl")
 for number in range(30):
+    spool.append("", {"step": number})
+    store.ingest_spool("w", spool.path)
     store.submit("note", {"text": "x" * 200}, key=str(number))
     sys.stderr.write("ACK %d\\n" % number)
     sys.stderr.flush()
@@ -104,6 +143,7 @@ def test_disks_that_a_cut_can_leave_of_the_whole_store_keep_what_was_acknowledge
         workspace = Workspace(image)
         store = open_store(workspace)
         known = keys(store)
+        check_spool_goes_on(store, "w", mode)
         store.close()
         assert acknowledged <= known, (mode, end)
         assert len(known - acknowledged) <= 1
