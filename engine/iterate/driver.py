@@ -113,7 +113,7 @@ class IterateDriver:
         """Cancels what is running beneath `run`."""
         for child in self.supervisor.list(parent=run.id):
             if child.state in ("queued", "running", "interrupted"):
-                self.supervisor.cancel(child.id)
+                self.supervisor.cancel(child.id, reason=f"{run.id} is cancelled", actor=run.id)
 
 
 class Campaign:

@@ -138,14 +138,15 @@ def _interrupt(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> 
 def _cancel(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
     """A run that does not run ends at once; a running one is marked, and ends when its process or its steps have."""
     run = _locate(cursor, arguments["run_id"])
+    actor = arguments.get("actor", "caller")
     if run.state in FINAL_STATES or run.cancelling:
         return {"state": run.state}
     if run.state == "running":
         cursor.execute("UPDATE run SET cancelling = TRUE WHERE id = ?", [run.id])
-        append_event(cursor, seq=seq, at=at, kind="run_cancelling", subject=run.id, actor="caller", reason=arguments["reason"])
+        append_event(cursor, seq=seq, at=at, kind="run_cancelling", subject=run.id, actor=actor, reason=arguments["reason"])
         return {"state": "running"}
     cursor.execute("UPDATE run SET state = 'cancelled', cancelling = TRUE, finished_at = ? WHERE id = ?", [at, run.id])
-    append_event(cursor, seq=seq, at=at, kind="run_cancelled", subject=run.id, actor="caller", reason=arguments["reason"])
+    append_event(cursor, seq=seq, at=at, kind="run_cancelled", subject=run.id, actor=actor, reason=arguments["reason"])
     return {"state": "cancelled"}
 
 
@@ -171,7 +172,16 @@ def _finish(hooks: Mapping[RunKind, ResultHook], cursor: Cursor, arguments: dict
                 hooks[run.kind](cursor, run.id, run.cluster, output, at, seq)
             except ModelsmithError as error:
                 raise ResultRefused(error) from error
+    else:
+        _cancel_steps(cursor, run.id, f"{run.id} {state}", at, seq)
     return {"state": state}
+
+
+def _cancel_steps(cursor: Cursor, parent: str, reason: str, at: str, seq: int) -> None:
+    """In the command that ends their run without success, so that no kill leaves steps which go on for nobody."""
+    sql = "SELECT id FROM run WHERE parent = ? AND list_contains(?, state) ORDER BY seq"
+    for (step,) in cursor.execute(sql, [parent, list(ACTIVE_STATES)]).fetchall():
+        _cancel(cursor, {"run_id": step, "reason": reason, "actor": parent}, at, seq)
 
 
 def _locate(cursor: Cursor, run_id: str) -> ActiveRun:

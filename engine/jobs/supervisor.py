@@ -206,11 +206,11 @@ class Supervisor:
             return records.children(self._store, parent)
         return records.latest(self._store, cluster=cluster, states=states, kinds=kinds, top_level=top_level, limit=limit, before=before)
 
-    def cancel(self, run_id: str, reason: str = "asked for") -> Run:
+    def cancel(self, run_id: str, reason: str = "asked for", actor: str = "caller") -> Run:
         """Asks a run to end; a run that has ended stays as it is. A running one ends within seconds: `wait` sees it."""
         run = self.get(run_id)
         if run.state not in FINAL_STATES:
-            self._store.submit("cancel_run", {"run_id": run_id, "reason": reason})
+            self._store.submit("cancel_run", {"run_id": run_id, "reason": reason, "actor": actor})
             self._note_change(run_id, run.parent)
         return self.get(run_id)
 
@@ -228,7 +228,7 @@ class Supervisor:
     def finish_driver(
         self, run: Run, *, state: Literal["succeeded", "failed", "cancelled"], output: dict[str, Any] | None = None, error: RunError | None = None
     ) -> None:
-        """Ends a run that has a driver; called by the driver."""
+        """Ends a run that has a driver; called by the driver. Without success, its steps are cancelled with it."""
         self._finish(run.id, run.epoch, run.parent, Ending(state, output=output, error=error))
 
     # ---- the tick --------------------------------------------------------------------------------------------------------------------
@@ -496,9 +496,6 @@ class Supervisor:
             self._stale.set()
             return
         self._finish(run.id, run.epoch, run.parent, failure(error))
-        for step in self.list(parent=run.id):
-            if step.state not in FINAL_STATES:
-                self.cancel(step.id, reason=f"{run.id} failed")
 
 
 def _workers_in(paths: RunPaths) -> list[tuple[ProcessIdentity, int]]:

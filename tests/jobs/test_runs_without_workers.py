@@ -15,6 +15,7 @@ from engine.errors import ArgumentInvalid, KeyReused, NotFound, RunActive, Stale
 from engine.jobs import records
 from engine.jobs.types import FINAL_STATES, TRANSITIONS, Run, RunError
 from engine.store.events import events_of
+from engine.store.rebuild import verify
 
 from .conftest import Daemon
 
@@ -167,7 +168,7 @@ class TwoSteps:
 
     def cancel(self, run: Run) -> None:
         for step in self.daemon.supervisor.list(parent=run.id):
-            self.daemon.supervisor.cancel(step.id)
+            self.daemon.supervisor.cancel(step.id, reason=f"{run.id} is cancelled", actor=run.id)
 
 
 def test_a_driver_takes_a_run_through_its_steps_across_a_restart(daemon: Daemon) -> None:
@@ -204,6 +205,8 @@ def test_cancelling_a_driven_run_ends_its_steps_first(daemon: Daemon) -> None:
     assert daemon.until_final(run).state == "cancelled"
     (step,) = daemon.supervisor.list(parent=run.id)
     assert step.state == "cancelled"
+    assert [event.actor for event in events_of(daemon.store, run.id) if event.kind == "run_cancelling"] == ["caller"]
+    assert [event.actor for event in events_of(daemon.store, step.id) if event.kind == "run_cancelling"] == [run.id]
     (ended,) = [event.seq for event in events_of(daemon.store, step.id) if event.kind == "run_cancelled"]
     (whole,) = [event.seq for event in events_of(daemon.store, run.id) if event.kind == "run_cancelled"]
     assert ended < whole
@@ -230,9 +233,26 @@ def test_a_driver_that_cannot_go_on_fails_its_run_and_cancels_the_steps(daemon: 
     daemon.until_final(daemon.supervisor.list(parent=run.id)[0])
 
 
-def test_the_rebuilt_store_says_the_same_of_runs(start: Callable[..., Daemon]) -> None:
-    from engine.store.rebuild import verify
+def test_a_driven_run_that_fails_leaves_no_step_that_goes_on(daemon: Daemon) -> None:
+    daemon.supervisor.drive("iterate", TwoSteps(daemon, {"wait": True}))
+    run = daemon.submit("iterate")
+    daemon.tick_until(lambda: [step.progress for step in daemon.supervisor.list(parent=run.id) if step.progress])
+    queued = daemon.submit(parent=run.id, step="1.second")
+    daemon.supervisor.finish_driver(daemon.supervisor.get(run.id), state="failed", error=RunError(code="x", message="a step failed"))
+    daemon.restart()  # killed right after the end of the run was recorded
+    (ended,) = [event.seq for event in events_of(daemon.store, run.id) if event.kind == "run_failed"]
+    for step in daemon.supervisor.list(parent=run.id):
+        (told,) = [event for event in events_of(daemon.store, step.id) if event.kind in ("run_cancelling", "run_cancelled")]
+        assert (told.seq, told.actor, told.reason) == (ended, run.id, f"{run.id} failed")
+    assert daemon.supervisor.get(queued.id).state == "cancelled"
+    for step in daemon.supervisor.list(parent=run.id):
+        assert daemon.until_final(step).state == "cancelled"
+    daemon.store.close()
+    assert verify(daemon.workspace, (records.tables({}),)).differing == ()
+    daemon.open()
 
+
+def test_the_rebuilt_store_says_the_same_of_runs(start: Callable[..., Daemon]) -> None:
     daemon = start()
     daemon.until_final(daemon.submit(job={"die_times": 1, "files": {"a": "b"}, "output": {"artifacts": {"a": "outputs/a"}}}))
     daemon.until_final(daemon.submit(job={"raise": "engine"}))
