@@ -20,6 +20,8 @@ from engine.jobs.types import RunError, RunResult
 from engine.store.artifacts import Artifacts
 
 MAX_OUTPUT_BYTES = 256 << 10
+MAX_ERROR_CHARACTERS = 4000
+"""Of each text of an error, and of its details."""
 LOG_TAIL_BYTES = 4096
 LOG_TAIL_LINES = 3
 LOG_TAIL_CHARACTERS = 400
@@ -37,7 +39,7 @@ class Ending(NamedTuple):
 
 def failure(error: ModelsmithError, result: RunResult | None = None) -> Ending:
     """A failed attempt with `error`."""
-    record = RunError.model_validate(error.as_record())
+    record = _clipped(RunError.model_validate(error.as_record()))
     if result is None:
         return Ending("failed", error=record)
     return Ending("failed", error=record, seconds=result.seconds, peak_rss_bytes=result.peak_rss_bytes)
@@ -63,7 +65,8 @@ def read_result(paths: RunPaths, epoch: int) -> RunResult | Ending | None:
 def collect(paths: RunPaths, result: RunResult, artifacts: Artifacts) -> Ending:
     """Stores the artefacts of a result and names them by digest in its output. ResourceExhausted passes through: it is no fault of the run."""
     if result.state != "succeeded":
-        return Ending(result.state, error=result.error, seconds=result.seconds, peak_rss_bytes=result.peak_rss_bytes)
+        error = None if result.error is None else _clipped(result.error)
+        return Ending(result.state, error=error, seconds=result.seconds, peak_rss_bytes=result.peak_rss_bytes)
     try:
         output = dict(result.output)
         if "artifacts" in output:
@@ -93,6 +96,14 @@ def log_tail(log: Path) -> str:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()][-LOG_TAIL_LINES:]
     return "".join(character if character.isprintable() else " " for character in " | ".join(lines))[-LOG_TAIL_CHARACTERS:]
+
+
+def _clipped(error: RunError) -> RunError:
+    """The error in a size that a journal line and a surface can hold."""
+    texts = {name: getattr(error, name)[:MAX_ERROR_CHARACTERS] for name in ("code", "message", "next_step")}
+    details = str(error.details)
+    kept = error.details if len(details) <= MAX_ERROR_CHARACTERS else {"clipped": details[:MAX_ERROR_CHARACTERS]}
+    return RunError(**texts, details=kept)
 
 
 def _store(root: Path, relative: str, artifacts: Artifacts) -> str:

@@ -262,6 +262,11 @@ class Supervisor:
         except (ResourceExhausted, OSError) as error:
             logger.warning("%s waits: %s", run.id, error)
             self._not_before[run.id] = self._monotonic() + LONGEST_BACKOFF_SECONDS
+        except StoreFailed:
+            raise
+        except Exception:  # a defect that one run meets must not keep the others from moving
+            logger.exception("%s cannot be moved and waits", run.id)
+            self._not_before[run.id] = self._monotonic() + LONGEST_BACKOFF_SECONDS
 
     def _forget_ended(self) -> None:
         ids = {run.id for run in self._active}

@@ -43,7 +43,10 @@ def test_a_run_succeeds_with_its_output_progress_and_events(daemon: Daemon) -> N
 
 
 def test_artefacts_are_stored_by_hash_and_traced_to_the_run(daemon: Daemon) -> None:
-    job = {"files": {"adapter/a.txt": "weights", "log.txt": "text"}, "output": {"artifacts": {"adapter": "outputs/adapter", "log": "outputs/log.txt"}}}
+    job = {
+        "files": {"adapter/a.txt": "weights", "log.txt": "text"},
+        "output": {"artifacts": {"adapter": "outputs/adapter", "log": "outputs/log.txt"}},
+    }
     run = daemon.until_final(daemon.submit(job=job))
     assert run.output is not None
     stored = run.output["artifacts"]
@@ -70,6 +73,31 @@ def test_an_exception_in_a_worker_ends_the_run_with_its_code(daemon: Daemon, rai
     assert shown in run.error.message
     assert "Traceback" not in run.error.message
     assert "Traceback" in daemon.workspace.run(run.id).log.read_text()
+
+
+def test_an_error_too_large_to_record_is_clipped_and_ends_the_run(daemon: Daemon) -> None:
+    run = daemon.until_final(daemon.submit(job={"raise": "large"}))
+    assert run.error is not None
+    assert run.error.code == "leakage_found"
+    assert len(run.error.model_dump_json()) < 4 * 4000
+
+
+def test_a_run_that_cannot_be_moved_keeps_no_other_waiting_and_is_tried_again(start: Callable[..., Daemon]) -> None:
+    skipped = [0.0]
+    daemon = start(monotonic=lambda: time.monotonic() + skipped[0])
+    run = daemon.submit(job={"wait": True})
+    daemon.until_working(run)
+    announced = daemon.workspace.run(run.id).root / "process.json"
+    intact = announced.read_bytes()
+    announced.write_text("[]")  # not what a worker writes: nobody foresaw it
+    daemon.restart()
+    assert daemon.until_final(daemon.submit()).state == "succeeded"
+    assert daemon.supervisor.get(run.id).state == "running"
+    announced.write_bytes(intact)
+    (daemon.workspace.run(run.id).root / "go").touch()
+    skipped[0] = 60.0
+    done = daemon.until_final(run)
+    assert (done.state, done.epoch) == ("succeeded", 1)
 
 
 @pytest.mark.parametrize(

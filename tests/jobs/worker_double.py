@@ -49,6 +49,8 @@ def body(context: WorkerContext) -> dict[str, Any]:
     match job.get("raise"):
         case "engine":
             raise LeakageFound("row a is item b", next_step="Remove it.", pair=["a", "b"])
+        case "large":
+            raise LeakageFound("m" * (3 << 20), next_step="n" * 9000, rows=["r" * 100] * 20_000)
         case "foreign":
             raise KeyError("secret traceback stays in the log")
         case "memory":
