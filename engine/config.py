@@ -19,6 +19,8 @@ from engine.base.record import Record
 
 Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Device = Literal["cpu", "cuda"]
+"""Where models run."""
 
 
 # ---- clusters.json: model profiles -------------------------------------------------------------------------------------------------
@@ -79,8 +81,6 @@ class Inference(Record):
     """How long the server may take to become healthy."""
     idle_stop_seconds: float = Field(default=900.0, gt=0)
     """An unused server is stopped after this long."""
-    memory_gib: float = Field(default=3.0, gt=0)
-    """What a running server needs: host memory on a CPU, GPU memory otherwise; decides whether it may stay up while training runs."""
 
 
 class Lora(Record):
@@ -130,7 +130,7 @@ class Training(Record):
     checkpoint_every_steps: int = Field(default=25, ge=1)
     """A killed training loses at most this many steps."""
     memory_gib: float = Field(default=4.5, gt=0)
-    """What the worker needs; decides whether the model server must stop first."""
+    """What the worker needs. On a CPU it decides whether the model server must stop first; on a GPU the server always stops."""
 
 
 class ModelProfile(Record):

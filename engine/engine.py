@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from engine.base.clock import Clock, seconds_between, utc_now
@@ -19,7 +20,7 @@ from engine.config import Cluster, ClustersFile, EndpointProfile, ModelProfile
 from engine.curate.records import ingest_curation
 from engine.diagnose.patterns import diagnose
 from engine.diagnose.types import Diagnosis, FailurePattern
-from engine.errors import ArgumentInvalid, BadInput, NotFound
+from engine.errors import ArgumentInvalid, BadInput, NotFound, PathRefused
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import domain_digest, load_compiled
 from engine.evaluate.report import PatternRow, Rival, render_report
@@ -40,7 +41,7 @@ from engine.jobs import records as runs
 from engine.jobs.records import ResultHook
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run, RunKind
-from engine.loading import load_clusters, load_domain, parse_profile, save_model
+from engine.loading import domain_names, load_clusters, load_domain, parse_profile, save_model
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
@@ -50,7 +51,6 @@ from engine.views import (
     DiagnosisPage,
     FailureExample,
     FleetStatus,
-    FlipLine,
     HostLine,
     NextCall,
     OnboardedDomain,
@@ -63,6 +63,9 @@ from engine.views import (
     StepLine,
 )
 
+MAX_ACTIVE = 1000
+"""Active runs that a status looks at; it lists the latest of them."""
+LISTED_ACTIVE = 20
 PROBE_SECONDS = 5.0
 """How long a look at the machine stays good."""
 
@@ -185,11 +188,11 @@ class Engine:
     def fleet_status(self) -> FleetStatus:
         """Everything at a glance."""
         file = self.clusters()
-        active = [run_line(run) for run in self.supervisor.list(states=("queued", "running", "interrupted"), top_level=True, limit=20)]
+        active = [run_line(run) for run in self.supervisor.list(states=("queued", "running", "interrupted"), top_level=True, limit=MAX_ACTIVE)]
         recent = [run_line(run) for run in self.supervisor.list(states=("succeeded", "failed", "cancelled"), top_level=True, limit=5)]
         lines = self._cluster_lines(file, active)
         met = sum(line.targets_met is True for line in lines)
-        first = next((line for line in lines if not line.active_run and not line.problem), None)
+        first = next((line for line in lines if self._wants_iterate(file, line)), None)
         following = [NextCall(tool="run_status", arguments={"run_id": active[0].run_id}, why="follow the active run")] if active else []
         if first is not None:
             following.append(NextCall(tool="iterate", arguments={"cluster": first.cluster}, why="specialise this cluster"))
@@ -197,7 +200,7 @@ class Engine:
             summary=f"{len(lines)} clusters, {met} at their targets; {len(active)} active runs.",
             next=tuple(following),
             clusters=lines,
-            active_runs=tuple(active),
+            active_runs=tuple(active[:LISTED_ACTIVE]),
             recent_runs=tuple(recent),
             servers=tuple(server_line(server) for server in self.servers.status()),
             hosts=(host_line("local", self.probe()),),
@@ -271,7 +274,7 @@ class Engine:
             mcnemar_p=paired.mcnemar_p,
             detectable_difference=paired.detectable_difference,
             missing=paired.missing,
-            flips=tuple(FlipLine.model_validate(flip.model_dump()) for flip in moved[start : start + limit]),
+            flips=tuple(moved[start : start + limit]),
             next_cursor=str(start + limit) if len(moved) > start + limit else None,
         )
 
@@ -324,7 +327,9 @@ class Engine:
 
     def onboard_domain(self, name: str, rows_path: str) -> OnboardedDomain:
         """Scaffolds a domain, and a cluster of the same name, from labelled rows inside the workspace."""
-        made = scaffold_domain(self.workspace, name, inside(self.workspace.root, rows_path))
+        rows = inside(self.workspace.root, rows_path)
+        self._refuse_evaluation_rows(rows, rows_path)
+        made = scaffold_domain(self.workspace, name, rows)
         return OnboardedDomain(
             summary=f"domains/{name}/ holds {made.train_rows} training and {made.evaluation_rows} evaluation rows; cluster {made.cluster} uses it.",
             next=(NextCall(tool="iterate", arguments={"cluster": made.cluster}, why="specialise it, once domain.yaml reads as you mean it"),),
@@ -336,13 +341,30 @@ class Engine:
             notes=made.notes,
         )
 
+    def _refuse_evaluation_rows(self, rows: Path, given: str) -> None:
+        """A domain made from another's evaluation rows would train on them and show them."""
+        evaluated = {(self.workspace.domains / name / self._evaluation_file(name)).resolve() for name in domain_names(self.workspace)}
+        if rows.is_relative_to(self.workspace.state.resolve()) or rows in evaluated:
+            raise PathRefused(
+                f"{given[:120]!r} holds evaluation items or state of Modelsmith; as a domain's rows they would be trained on and shown",
+                next_step="Give a file with labelled rows of your own.",
+                path=given[:200],
+            )
+
+    def _evaluation_file(self, domain: str) -> str:
+        """A domain's evaluation rows, relative to its folder; empty while the domain does not load."""
+        try:
+            return load_domain(self.workspace, domain).data.evaluation.path
+        except BadInput:
+            return ""
+
     # ---- parts -----------------------------------------------------------------------------------------------------------------------
 
     def probe(self) -> HostProbe:
         """This machine, looked at every few seconds."""
         now = time.monotonic()
         if self._probe is None or now - self._probe[0] > PROBE_SECONDS:
-            self._probe = (now, probe_local())
+            self._probe = (now, probe_local(self.workspace.root))
         return self._probe[1]
 
     def _rivals(self, evaluation_id: str, summary: EvaluationSummary, cluster: str) -> list[Rival]:
@@ -388,6 +410,12 @@ class Engine:
             )
             for name, entry in file.clusters.items()
         )
+
+    @staticmethod
+    def _wants_iterate(file: ClustersFile, line: ClusterLine) -> bool:
+        """Whether an iterate run of this cluster could start now and has something to reach."""
+        trainable = not isinstance(file.models[file.clusters[line.cluster].model], EndpointProfile)
+        return trainable and not (line.active_run or line.problem or line.targets_met)
 
     def _domain_problem(self, domain: str) -> str:
         """Why a domain does not load; empty when it does."""

@@ -30,6 +30,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from engine.base.files import inside, parse_strict, write_atomic
 from engine.base.ids import check_identifier
 from engine.base.paths import Workspace
+from engine.base.urls import url_problem
 from engine.config import Check, ChoiceCheck, Cluster, ClustersFile, DomainFile, JsonFieldsCheck, JsonSchemaCheck, Profile, RegexCheck
 from engine.errors import BadInput, ConfigInvalid, DomainInvalid, DuplicateId, NotFound
 
@@ -78,12 +79,17 @@ def load_clusters(workspace: Workspace) -> ClustersFile:
     data = _read("clusters", "clusters.json", workspace.clusters_file, MAX_CLUSTERS_BYTES)
     clusters = _parse_clusters(data)
     problems = [
-        Problem(f"clusters.{name}.domain", _show(cluster.domain), f"a folder in domains/ with a domain.yaml ({_names(_domain_names(workspace))})")
+        Problem(f"clusters.{name}.domain", _show(cluster.domain), f"a folder in domains/ with a domain.yaml ({_names(domain_names(workspace))})")
         for name, cluster in clusters.clusters.items()
         if not (workspace.domains / cluster.domain / "domain.yaml").is_file()
     ]
     _refuse("clusters", "clusters.json", problems)
     return clusters
+
+
+def domain_names(workspace: Workspace) -> list[str]:
+    """The domains of a workspace, whether or not they load."""
+    return [path.parent.name for path in sorted(workspace.domains.glob("*/domain.yaml"))]
 
 
 def load_domain(workspace: Workspace, name: str) -> DomainFile:
@@ -94,7 +100,7 @@ def load_domain(workspace: Workspace, name: str) -> DomainFile:
     if not path.is_file():
         raise NotFound(
             f"there is no domain {name!r}: {label} does not exist",
-            next_step=f"Name one of: {_names(_domain_names(workspace))}; or make one with `modelsmith domain new {name} --from rows.jsonl`.",
+            next_step=f"Name one of: {_names(domain_names(workspace))}; or make one with `modelsmith domain new {name} --from rows.jsonl`.",
             domain=name,
         )
     domain = _parse_domain(_read("domain", label, path, MAX_DOMAIN_BYTES), label)
@@ -106,6 +112,7 @@ def parse_profile(name: str, profile: Mapping[str, Any]) -> Profile:
     """A model profile that a person or an agent handed in; ConfigInvalid names the path as it would be in clusters.json."""
     check_identifier(name, "model name")
     checked: Profile = _validate("clusters", "clusters.json", Profile, _as_json("clusters", "clusters.json", dict(profile)), prefix=("models", name))
+    _refuse("clusters", "clusters.json", list(_problems_of_profile(name, checked)))
     return checked
 
 
@@ -153,14 +160,21 @@ def _dangling_names(file: ClustersFile) -> Iterator[Problem]:
 
 def _profile_problems(file: ClustersFile) -> Iterator[Problem]:
     for name, profile in file.models.items():
-        if profile.kind != "managed":
-            continue
-        training, weights = profile.training, profile.weights
-        if training.batch_size % training.micro_batch_size:
-            path = f"models.{name}.training.micro_batch_size"
-            yield Problem(path, str(training.micro_batch_size), f"a divisor of batch_size ({training.batch_size})")
-        if weights.kind == "hub" and weights.revision in BRANCHES:
-            yield Problem(f"models.{name}.weights.revision", _show(weights.revision), "a commit hash or a tag: a branch moves under its name")
+        yield from _problems_of_profile(name, profile)
+
+
+def _problems_of_profile(name: str, profile: Profile) -> Iterator[Problem]:
+    if profile.kind == "endpoint" and (problem := url_problem(profile.base_url)):
+        expected = "an https:// URL up to and including /v1; the key belongs into the variable that api_key_env names"
+        yield Problem(f"models.{name}.base_url", problem, expected)
+    if profile.kind != "managed":
+        return
+    training, weights = profile.training, profile.weights
+    if training.batch_size % training.micro_batch_size:
+        path = f"models.{name}.training.micro_batch_size"
+        yield Problem(path, str(training.micro_batch_size), f"a divisor of batch_size ({training.batch_size})")
+    if weights.kind == "hub" and weights.revision in BRANCHES:
+        yield Problem(f"models.{name}.weights.revision", _show(weights.revision), "a commit hash or a tag: a branch moves under its name")
 
 
 def _save_entry(workspace: Workspace, section: str, name: str, entry: BaseModel) -> None:
@@ -586,7 +600,3 @@ def _show(value: Any) -> str:
 def _names(names: Any) -> str:
     listed = sorted(str(name) for name in names)
     return ", ".join(listed[:12]) + (f", ... {len(listed)} in all" if len(listed) > 12 else "") if listed else "there are none"
-
-
-def _domain_names(workspace: Workspace) -> list[str]:
-    return [path.parent.name for path in sorted(workspace.domains.glob("*/domain.yaml"))]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from engine.base.record import Record
-from engine.evaluate.types import Interval, Split
+from engine.evaluate.types import Flip, Interval, Split
 from engine.jobs.types import Progress, RunError, RunKind, RunState
 
 
@@ -186,14 +186,6 @@ class DiagnosisPage(View):
     next_cursor: str | None = None
 
 
-class FlipLine(Record):
-    """A core scenario whose score differs between two subjects."""
-
-    scenario_id: str
-    before: float
-    after: float
-
-
 class ComparisonPage(View):
     """Two measurements on the same items, paired."""
 
@@ -210,7 +202,7 @@ class ComparisonPage(View):
     mcnemar_p: float
     detectable_difference: float
     missing: int
-    flips: tuple[FlipLine, ...] = ()
+    flips: tuple[Flip, ...] = ()
     """Core only: worst regressions first. Held-out items are never listed."""
     next_cursor: str | None = None
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from engine.base.record import Record
-from engine.config import Profile
+from engine.config import Device, Profile
 from engine.evaluate.types import EvaluationSummary, Interval, PairedComparison, Split
 from engine.generate.types import PreparedBase, Weights
 
@@ -88,7 +86,7 @@ class EvaluateJob(Record):
     """Hold decoding to the output schema."""
     measure_structured: bool
     """Also answer core with the switch the other way, to show what it buys."""
-    device: Literal["cpu", "cuda"]
+    device: Device
 
 
 class StructuredEffect(Record):

@@ -9,9 +9,9 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Literal
 
 from engine.base.record import Record
+from engine.config import Device
 
 NVIDIA_SMI_SECONDS = 5.0
 
@@ -51,7 +51,7 @@ def probe_local(folder: Path = Path()) -> HostProbe:
     )
 
 
-def device(probe: HostProbe) -> Literal["cpu", "cuda"]:
+def device(probe: HostProbe) -> Device:
     """Where models run on such a machine."""
     return "cuda" if probe.gpus else "cpu"
 

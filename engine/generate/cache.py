@@ -81,12 +81,10 @@ def answer_all(generator: Generator, requests: Sequence[Request], on_answer: Cal
     if cache.identity != generator.identity:
         raise ValueError("the cache belongs to another generator")
     waiting: dict[str, list[Request]] = {}
-    cached = 0
     for request in requests:
         digest = request_digest(request)
         known = cache.get(digest)
         if known is not None:
-            cached += 1
             on_answer(known.model_copy(update={"key": request.key, "cached": True}))
         else:
             waiting.setdefault(digest, []).append(request)

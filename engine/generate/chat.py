@@ -47,6 +47,8 @@ class Target(NamedTuple):
     """For one attempt, connecting included."""
     managed: bool
     """The server is ours: a refused connection or key means that it is gone, and the batch stops to have it replaced."""
+    direct: bool
+    """On loopback or a private address: a proxy that the environment names is not for it, and would see the key."""
 
 
 class _Lost(Exception):
@@ -93,8 +95,7 @@ class Batch:
         queue = iter(list(self.unanswered.values()))
         limits = httpx2.Limits(max_connections=target.concurrency, max_keepalive_connections=target.concurrency)
         timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
-        # A proxy of the environment is for foreign endpoints, never for loopback.
-        async with httpx2.AsyncClient(headers=target.headers, limits=limits, timeout=timeout, trust_env=not target.managed) as client:
+        async with httpx2.AsyncClient(headers=target.headers, limits=limits, timeout=timeout, trust_env=not target.direct) as client:
             exchange = _Exchange(client, target, responds)
             async with anyio.create_task_group() as everything:
                 everything.start_soon(self._watch, everything.cancel_scope)
@@ -138,6 +139,7 @@ class Batch:
             try:
                 answer = await exchange.once(request, attempt)
             except Refused as refused:
+                self._failures_in_a_row += refused.of_everyone
                 return _error(request, f"generation_failed: {refused}", attempt)
             except Unusable as unusable:
                 self._failed[request.key] = attempt
@@ -214,5 +216,3 @@ class _Exchange:
 
 def _error(request: Request, reason: str, attempts: int) -> Answer:
     return Answer(key=request.key, finish_reason="error", error=reason[:500], attempts=attempts)
-
-

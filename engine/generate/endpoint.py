@@ -6,23 +6,25 @@ asking and stands in no record, message or log. Plain HTTP is taken only where n
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import random
 from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
 
+from engine.base.urls import is_private, url_problem
 from engine.config import EndpointProfile
 from engine.errors import ArgumentInvalid, ConfigInvalid
 from engine.generate.chat import Batch, Target
 from engine.generate.types import Answer, FingerprintReport, GeneratorIdentity, Request
+
+BASE_URL_EXPECTED = "Use an https:// URL up to and including /v1, and put the key into the variable that api_key_env names."
 
 
 class EndpointGenerator:
     """A generator over one endpoint's model."""
 
     def __init__(self, name: str, profile: EndpointProfile, *, check_cancelled: Callable[[], None]) -> None:
-        check_base_url(name, profile.base_url)
+        if problem := url_problem(profile.base_url):
+            raise ConfigInvalid(f"models.{name}.base_url is {problem}", next_step=BASE_URL_EXPECTED)
         self._name = name
         self._profile = profile
         self._check_cancelled = check_cancelled
@@ -51,6 +53,7 @@ class EndpointGenerator:
             concurrency=profile.concurrency,
             timeout_seconds=profile.request_timeout_seconds,
             managed=False,
+            direct=is_private(profile.base_url),
         )
         source = random.Random()  # noqa: S311 - spreads retries over time, nothing else
         Batch(requests, on_answer, check_cancelled=self._check_cancelled, random_source=source).run(target)
@@ -69,30 +72,3 @@ class EndpointGenerator:
                 next_step=f"Set {variable} where Modelsmith is started.",
             )
         return {"Authorization": f"Bearer {key}"}
-
-
-def check_base_url(name: str, url: str) -> None:
-    """Refuses a URL that would send a key or a customer's text in the clear, or that holds a password itself."""
-    parts = urlsplit(url)
-    refusal = ""
-    if parts.username or parts.password:
-        refusal = "it holds credentials"
-    elif not parts.hostname:
-        refusal = "it names no host"
-    elif parts.scheme == "http" and not _is_private(parts.hostname):
-        refusal = "plain http is taken for loopback and private addresses only"
-    if refusal:
-        raise ConfigInvalid(
-            f"models.{name}.base_url: {refusal}",
-            next_step="Use an https:// URL up to and including /v1, and put the key into the variable that api_key_env names.",
-        )
-
-
-def _is_private(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_private

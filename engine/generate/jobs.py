@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from engine.base.record import Record
-from engine.config import Profile
+from engine.config import Device, Profile
 from engine.generate.types import FingerprintReport, PreparedBase
 
 
@@ -17,7 +15,7 @@ class PrepareJob(Record):
     profile: Profile
     smoke_question: bool = False
     """Also start the server and ask one question."""
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
 
 
 class SmokeAnswer(Record):

@@ -56,9 +56,11 @@ class ManagedGenerator:
                     report = self._servers.measure(session, self._weights)
                 except ServerUnwell as unwell:
                     reason = str(unwell)
+                    self._servers.discard(session)
                     continue
-            if report.verdict == "mismatch":
-                raise mismatch_error(self._plan.model, self._weights, report)
+                if report.verdict == "mismatch":
+                    self._servers.discard(session)
+                    raise mismatch_error(self._plan.model, self._weights, report)
             return report
         raise ServerFailed(f"the server of model {self._plan.model} answers no probe: {reason}", next_step="Run the same command again.")
 
@@ -76,6 +78,7 @@ class ManagedGenerator:
                     concurrency=self._concurrency,
                     timeout_seconds=self._request_timeout_seconds,
                     managed=True,
+                    direct=True,
                 )
                 reason = batch.run(target, responds=lambda: self._servers.responds(session))
             if not reason:

@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.base.digests import canonical_json, digest_of
 from engine.base.files import read_json, write_atomic
 from engine.base.paths import Workspace
-from engine.config import EndpointProfile, ModelProfile, Profile, ScriptedProfile
+from engine.config import Device, EndpointProfile, ModelProfile, Profile, ScriptedProfile
 from engine.errors import NotFound
 from engine.generate.endpoint import EndpointGenerator
 from engine.generate.host_facts import installed_vllm
@@ -19,7 +19,7 @@ from engine.generate.scripted_rule import messages_digest
 from engine.generate.server_record import locked
 from engine.generate.servers import ModelServers
 from engine.generate.types import Answer, FingerprintReport, Generator, GeneratorIdentity, PreparedBase, Request, Weights
-from engine.generate.vllm_command import Device, served_as
+from engine.generate.vllm_command import served_as
 
 __all__ = ["open_generator", "served_as"]
 

@@ -9,15 +9,14 @@ from typing import NamedTuple
 
 from engine.base.ids import check_identifier
 from engine.base.paths import Workspace
-from engine.config import ModelProfile, Profile, ScriptedProfile
+from engine.config import Device, ModelProfile, Profile, ScriptedProfile
 from engine.generate.host_facts import host_facts, installed_vllm
 from engine.generate.types import PreparedBase
-from engine.generate.vllm_command import Command, Device, served_as, vllm_command
+from engine.generate.vllm_command import Command, served_as, vllm_command
 
 VLLM_HEALTH_SECONDS = 30.0
 STAND_IN_HEALTH_SECONDS = 3.0
 STAND_IN_START_SECONDS = 30.0
-GIB = 1 << 30
 
 
 class ServerPlan(NamedTuple):
@@ -36,11 +35,15 @@ class ServerPlan(NamedTuple):
     health_seconds: float
     """How long a healthy server may be silent before it counts as hung."""
     idle_stop_seconds: float
-    memory_bytes: int
 
     @property
     def key(self) -> str:
-        return check_identifier(f"{self.model}-{self.base.digest[:12]}", "server key")
+        return server_key(self.model, self.base.digest)
+
+
+def server_key(model: str, base_digest: str) -> str:
+    """Names the server of a base model: its directory in `.modelsmith/servers/`."""
+    return check_identifier(f"{model}-{base_digest[:12]}", "server key")
 
 
 def server_plan(workspace: Workspace, name: str, profile: Profile, base: PreparedBase, device: Device) -> ServerPlan | None:
@@ -79,14 +82,13 @@ def vllm_plan(workspace: Workspace, name: str, profile: ModelProfile, base: Prep
         start_timeout_seconds=inference.start_timeout_seconds,
         health_seconds=VLLM_HEALTH_SECONDS,
         idle_stop_seconds=inference.idle_stop_seconds,
-        memory_bytes=int(inference.memory_gib * GIB),
     )
 
 
 def stand_in_plan(workspace: Workspace, name: str, profile: ScriptedProfile, base: PreparedBase) -> ServerPlan:
     """The stand-in server of the scripted double."""
     host = host_facts()
-    directory = workspace.servers / f"{name}-{base.digest[:12]}"
+    directory = workspace.servers / server_key(name, base.digest)
 
     def command(served_name: str, port: int) -> Command:
         argv = [
@@ -109,7 +111,6 @@ def stand_in_plan(workspace: Workspace, name: str, profile: ScriptedProfile, bas
         start_timeout_seconds=STAND_IN_START_SECONDS,
         health_seconds=STAND_IN_HEALTH_SECONDS,
         idle_stop_seconds=60.0,
-        memory_bytes=32 << 20,
     )
 
 

@@ -20,12 +20,21 @@ from typing import Any
 from engine.base.digests import sha256_hex, tree_sha256
 from engine.base.files import fsync_directory, write_atomic, write_json
 from engine.base.paths import Workspace
-from engine.config import DirectoryWeights, HubWeights, ModelProfile, PackageWeights
+from engine.config import Device, DirectoryWeights, HubWeights, ModelProfile, PackageWeights
 from engine.errors import ConfigInvalid, DependencyMissing, GenerationFailed
 from engine.fleet.probe import probe_local
 from engine.generate.jobs import PrepareJob, PrepareOutput, SmokeAnswer
 from engine.generate.open import open_generator
-from engine.generate.prepared import PreparedManifest, find_prepared, kept_files, package_file, read_prepared, source_directory, weights_source
+from engine.generate.prepared import (
+    PreparedManifest,
+    find_prepared,
+    kept_files,
+    package_file,
+    read_manifest,
+    read_prepared,
+    source_directory,
+    weights_source,
+)
 from engine.generate.server_record import locked
 from engine.generate.types import Answer, GenerationSettings, Message, PreparedBase, Request
 from engine.jobs.types import Progress
@@ -67,7 +76,7 @@ def prepare_base(
     workspace: Workspace,
     name: str,
     profile: ModelProfile,
-    device: str,
+    device: Device,
     report: Callable[[Progress], None],
     check_cancelled: Callable[[], None],
 ) -> tuple[PreparedBase, bool]:
@@ -102,16 +111,28 @@ def prepare_base(
 
 
 def _publish(making: Path, manifest: PreparedManifest, final: Path) -> PreparedBase:
-    """Makes the finished directory durable, then visible."""
+    """Makes the finished directory durable, then visible.
+
+    The same weights may be there already, made from a source that looked different (a touched file). Runs may be reading them, so they stay, and
+    only what is said about their source is replaced.
+    """
+    there = read_manifest(final)
+    if there is not None and there.digest == manifest.digest:
+        write_json(final / "prepared.json", there.model_copy(update={"source": manifest.source}).model_dump())
+        return _published(final, manifest)
     for path in (making / "weights").iterdir():
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         os.fsync(handle)
         os.close(handle)
     fsync_directory(making / "weights")
     write_json(making / "prepared.json", manifest.model_dump())
-    shutil.rmtree(final, ignore_errors=True)  # of the same name, but not complete: else it had been found
+    shutil.rmtree(final, ignore_errors=True)  # of the same name, but not complete
     os.rename(making, final)
     fsync_directory(final.parent)
+    return _published(final, manifest)
+
+
+def _published(final: Path, manifest: PreparedManifest) -> PreparedBase:
     base = read_prepared(final, manifest.source)
     if base is None:
         raise ConfigInvalid(f"the prepared base in {final} changed while it was made", next_step="Run the same command again.")
@@ -187,7 +208,7 @@ def _download(weights: HubWeights) -> Path:
 # ---- fingerprint and smoke test --------------------------------------------------------------------------------------------------------
 
 
-def _fingerprint(profile: ModelProfile, weights: Path, digest: str, device: str, target: Path) -> bool:
+def _fingerprint(profile: ModelProfile, weights: Path, digest: str, device: Device, target: Path) -> bool:
     """Computes and writes the base's fingerprint; False when the model does not fit here."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

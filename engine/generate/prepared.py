@@ -63,21 +63,26 @@ def find_prepared(workspace: Workspace, name: str, profile: Profile) -> Prepared
 
 def read_prepared(directory: Path, source: dict[str, Any]) -> PreparedBase | None:
     """The base in `directory`, when it is complete and was made from `source`."""
-    try:
-        manifest = PreparedManifest.model_validate_json((directory / "prepared.json").read_bytes())
-        weights = directory / "weights"
-        sizes = {path.name: path.stat().st_size for path in weights.iterdir()}
-    except (OSError, ValueError):
-        return None
-    if manifest.source != source or sizes != manifest.files:
+    manifest = read_manifest(directory)
+    if manifest is None or manifest.source != source:
         return None
     return PreparedBase(
-        directory=str(weights.resolve()),
+        directory=str((directory / "weights").resolve()),
         digest=manifest.digest,
         chat_template=manifest.chat_template,
         fingerprint=str((directory / "fingerprint.json").resolve()) if manifest.fingerprint else None,
-        weights_bytes=sum(size for file, size in sizes.items() if file.endswith(".safetensors")),
+        weights_bytes=sum(size for file, size in manifest.files.items() if file.endswith(".safetensors")),
     )
+
+
+def read_manifest(directory: Path) -> PreparedManifest | None:
+    """The manifest of a prepared base whose files are all there in their sizes; None otherwise."""
+    try:
+        manifest = PreparedManifest.model_validate_json((directory / "prepared.json").read_bytes())
+        sizes = {path.name: path.stat().st_size for path in (directory / "weights").iterdir()}
+    except (OSError, ValueError):
+        return None
+    return manifest if sizes == manifest.files else None
 
 
 def weights_source(workspace: Workspace, name: str, profile: ModelProfile) -> dict[str, Any]:

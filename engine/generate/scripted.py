@@ -16,7 +16,7 @@ from engine.base.files import write_atomic, write_json
 from engine.base.paths import Workspace
 from engine.config import ScriptedProfile
 from engine.generate.fingerprint import compare, load_fingerprint
-from engine.generate.scripted_rule import PROBE_TOKENS, SCRIPTED_FILE, read_weights, scripted_logprobs, scripted_text
+from engine.generate.scripted_rule import SCRIPTED_FILE, SCRIPTED_PROBES, read_weights, scripted_logprobs, scripted_text
 from engine.generate.server_record import locked
 from engine.generate.servers import expected_fingerprint, mismatch_error
 from engine.generate.types import Answer, Fingerprint, FingerprintProbe, FingerprintReport, GeneratorIdentity, PreparedBase, Request, Weights
@@ -37,7 +37,7 @@ def scripted_fingerprint(directory: Path, digest: str) -> Fingerprint:
     weights = read_weights(directory)
     return Fingerprint(
         weights=digest,
-        probes=tuple(FingerprintProbe(token_ids=ids, logprobs=tuple(scripted_logprobs(weights, ids))) for ids in PROBE_TOKENS),
+        probes=tuple(FingerprintProbe(token_ids=ids, logprobs=tuple(scripted_logprobs(weights, ids))) for ids in SCRIPTED_PROBES),
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SCRIPTED_FILE = "scripted.json"
-PROBE_TOKENS: tuple[tuple[int, ...], ...] = ((11, 12, 13, 14, 15), (21, 22, 23))
+SCRIPTED_PROBES: tuple[tuple[int, ...], ...] = ((11, 12, 13, 14, 15), (21, 22, 23))
 """The texts of a scripted fingerprint, as tokens."""
 
 

@@ -50,15 +50,11 @@ class ServerRecord(Record):
     """Unix time."""
     start_timeout_seconds: float
     idle_stop_seconds: float
-    memory_bytes: int
-    """What it is expected to need."""
     adapters: tuple[str, ...] = ()
-    """Digests of the adapters that were loaded and proved."""
+    """Digests of the adapters that were loaded and probed, and were not shown to be others."""
     loaded: str | None = None
-    """Digest of the merged weights that were loaded and proved; null while unknown. Set to null before a change, so that a crash in its
-    midst leaves `unknown`, never the wrong name."""
-    changes: int = 0
-    """Weight changes since the start."""
+    """Digest of the merged weights that were loaded and probed, and were not shown to be others; null while unknown. Set to null before a
+    change, so that a crash in its midst leaves `unknown`, never the wrong name."""
 
     @property
     def identity(self) -> ProcessIdentity:

@@ -22,7 +22,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -30,17 +30,17 @@ from typing import Literal, NamedTuple
 from engine.base.digests import digest_of
 from engine.base.paths import Workspace
 from engine.base.processes import boot_id, end_group, group_rss_bytes, is_alive, spawn_detached
-from engine.config import Profile
+from engine.config import Device, Profile
 from engine.errors import ArtifactCorrupt, FingerprintMismatch, ServerFailed
 from engine.fleet.probe import probe_local
 from engine.generate import server_control
 from engine.generate.checkpoint import checkpoint_problem
 from engine.generate.fingerprint import compare, load_fingerprint
-from engine.generate.plans import ServerPlan, server_plan
+from engine.generate.plans import ServerPlan, server_key, server_plan
 from engine.generate.server_control import ServerAddress, ServerUnwell
 from engine.generate.server_record import ServerDirectory, ServerRecord
 from engine.generate.types import Fingerprint, FingerprintReport, PreparedBase, ServerStatus, Weights
-from engine.generate.vllm_command import INHERITED, Command, Device
+from engine.generate.vllm_command import INHERITED, Command
 
 MAX_STARTS = 3
 """Starts of one server within one call, before giving up."""
@@ -91,11 +91,8 @@ class ModelServers:
         if plan is not None:
             self._claim(plan)
 
-    def ensure(self, plan: ServerPlan, *, check_cancelled: Callable[[], None] = _never) -> ServerAddress:
-        """A healthy server for `plan`: the one that runs, or a new one. `check_cancelled` is called while waiting and may raise."""
-        return self._ensure(plan, check_cancelled).address
-
     def _ensure(self, plan: ServerPlan, check_cancelled: Callable[[], None]) -> _Started:
+        """A healthy server for `plan`: the one that runs, or a new one. `check_cancelled` is called while waiting and may raise."""
         directory = self._directory(plan.key)
         reason = ""
         for _ in range(MAX_STARTS):
@@ -146,7 +143,6 @@ class ModelServers:
             started_at=time.time(),
             start_timeout_seconds=plan.start_timeout_seconds,
             idle_stop_seconds=plan.idle_stop_seconds,
-            memory_bytes=plan.memory_bytes,
         )
         directory.touch()
         directory.write(record)
@@ -229,6 +225,7 @@ class ModelServers:
                 self._record_proved(started.record, plan, weights)
                 return report
             mismatch = report
+            self._discard(directory, started.record)
         if mismatch is not None:
             raise mismatch_error(plan.model, weights, mismatch)
         raise ServerFailed(
@@ -257,8 +254,15 @@ class ModelServers:
         measured = [server_control.probe(session.address, session.answers_to, probe.token_ids) for probe in expected.probes]
         return compare(expected, measured, quantised=session.plan.quantised, seconds=round(time.perf_counter() - started, 3))
 
+    def discard(self, session: Session) -> None:
+        """Ends the session's server, which hangs or answers with other weights; the next session starts another."""
+        directory = self._directory(session.plan.key)
+        record = directory.read()
+        if record is not None and record.served_name == session.address.served_name:
+            self._discard(directory, record)
+
     def responds(self, session: Session) -> bool:
-        """Whether the server still completes a short text in time. One that does not is ended, so that the next `ensure` starts another."""
+        """Whether the server still completes a short text in time. One that does not is ended, so that the next session starts another."""
         directory = self._directory(session.plan.key)
         record = directory.read()
         if record is None or record.served_name != session.address.served_name:
@@ -284,11 +288,15 @@ class ModelServers:
             if self._stop_if_free(directory, record, unused_before=moment - record.idle_stop_seconds)
         ]
 
-    def stop_for_memory(self, needed_bytes: int) -> list[str]:
-        """Stops servers that answer nothing now, longest unused first, until `needed_bytes` of memory are free. Returns the keys of those stopped."""
+    def stop_for_training(self, needed_bytes: int, device: Device) -> list[str]:
+        """Stops servers that answer nothing now, longest unused first, until training fits. Returns the keys of those stopped.
+
+        On a CPU that is when `needed_bytes` of memory are free. On a GPU every free server stops: vLLM takes its share of the GPU's memory whole,
+        whatever the model needs.
+        """
         stopped: list[str] = []
         for key, directory, record in sorted(self._recorded(), key=lambda entry: entry[1].last_used()):
-            if probe_local().memory_available_bytes >= needed_bytes:
+            if device == "cpu" and probe_local().memory_available_bytes >= needed_bytes:
                 break
             if self._stop_if_free(directory, record, unused_before=None):
                 stopped.append(key)
@@ -364,7 +372,7 @@ class ModelServers:
 
     def _update(self, record: ServerRecord, **changes: object) -> None:
         """Changes fields of this start's record; does nothing when another start has taken its place."""
-        directory = self._directory(f"{record.model}-{record.base[:12]}")
+        directory = self._directory(server_key(record.model, record.base))
         with directory.lifecycle():
             current = directory.read()
             if current is not None and current.served_name == record.served_name:
@@ -373,9 +381,9 @@ class ModelServers:
     def _record_proved(self, record: ServerRecord, plan: ServerPlan, weights: Weights) -> None:
         current = self._directory(plan.key).read() or record
         if plan.adapters:
-            self._update(record, adapters=tuple(dict.fromkeys((*current.adapters, weights.digest))), changes=current.changes + 1)
+            self._update(record, adapters=tuple(dict.fromkeys((*current.adapters, weights.digest))))
         else:
-            self._update(record, loaded=weights.digest, changes=current.changes + 1)
+            self._update(record, loaded=weights.digest)
 
 
 def expected_fingerprint(base: PreparedBase, weights: Weights) -> Fingerprint | None:
@@ -429,13 +437,24 @@ def _command_content(command: Command) -> object:
 
 
 def _kill_tagged(root: Path) -> None:
-    """Ends servers of this directory that no record names."""
+    """Ends servers of this directory that no record names, and waits until they are gone."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    while tagged := _tagged(root):
+        for pid in tagged:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.01)
+
+
+def _tagged(root: Path) -> list[int]:
+    """Processes that were started as the server of this directory; one that has ended shows no environment any more."""
     tag = f"{SERVER_TAG}={root}".encode()
+    found: list[int] = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            if tag in (entry / "environ").read_bytes().split(b"\0"):
-                os.kill(int(entry.name), signal.SIGKILL)
-        except OSError:
-            continue
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if tag in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return found

@@ -19,9 +19,7 @@ import sys
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from engine.config import ModelProfile
-
-Device = Literal["cpu", "cuda"]
+from engine.config import Device, ModelProfile
 
 ENTRY_POINTS: dict[str, tuple[str, ...]] = {
     # The CPU wheel's `vllm serve` looks for a distribution named `vllm` and fails; its API server module works.
@@ -128,9 +126,7 @@ def _lora_rank(rank: int) -> int:
     return next(step for step in LORA_RANKS if step >= rank)
 
 
-def _environment(
-    profile: ModelProfile, device: Device, adapters: bool, host: HostFacts, cache_dir: Path
-) -> tuple[dict[str, str], tuple[str, ...]]:
+def _environment(profile: ModelProfile, device: Device, adapters: bool, host: HostFacts, cache_dir: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     notes: list[str] = []
     environment = dict(host.inherited)
     environment |= {

@@ -26,6 +26,11 @@ class Unusable(Exception):
 class Refused(Exception):
     """A reply that will not change however often one asks."""
 
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.of_everyone = status in (401, 403, 404)
+        """The key, the path or the model is wrong, so that no other request will fare better."""
+
 
 def chat_body(request: Request, model: str) -> dict[str, Any]:
     """The JSON body of a chat completion."""
@@ -47,7 +52,7 @@ def read_reply(request: Request, status: int, reply: bytes, *, latency_seconds: 
     """The answer in a reply. Raises Unusable or Refused with a short reason."""
     if status != 200:
         reason = f"HTTP {status}: {excerpt(reply)}"
-        raise Unusable(reason) if status in RETRIED_STATUS else Refused(reason)
+        raise Unusable(reason) if status in RETRIED_STATUS else Refused(reason, status)
     try:
         document = json.loads(reply)
         choice = document["choices"][0]

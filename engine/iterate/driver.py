@@ -30,7 +30,7 @@ from pydantic import TypeAdapter
 from engine.base.clock import Clock, seconds_between
 from engine.base.files import read_json
 from engine.base.paths import Workspace
-from engine.config import Acceptance, ModelProfile, Profile, Training
+from engine.config import ModelProfile, Profile, Training
 from engine.curate.jobs import CurateJob
 from engine.curate.select import target_patterns
 from engine.diagnose.patterns import diagnose
@@ -165,7 +165,7 @@ class Campaign:
         incumbent = self.incumbent(measured_base, base, compiled)
         while (reason := self.stop_reason(incumbent)) is None:
             incumbent = self.play_round(incumbent, floor, base, compiled)
-        self.finish(reason, measured_base, floor, incumbent, compiled.domain.eval.accept)
+        self.finish(reason, measured_base, floor, incumbent, compiled)
 
     def prepare(self) -> tuple[PreparedBase, CompiledDomain]:
         """The base model and the compiled domain, made side by side; the model server starts as soon as the base is there."""
@@ -255,13 +255,14 @@ class Campaign:
             elapsed_seconds=seconds_between(self.run.created_at, self.driver.clock()),
         )
 
-    def finish(self, outcome: Outcome, base: Measured, floor: Measured | None, final: Measured, acceptance: Acceptance) -> None:
+    def finish(self, outcome: Outcome, base: Measured, floor: Measured | None, final: Measured, compiled: CompiledDomain) -> None:
         """Writes the run's output."""
         challengers = [self.challenger(iteration) for iteration in self.ledger]
         named = {measured.evaluation_id: measured for measured in (base, floor, final) if measured is not None}
         output = iterate_output(
             self.job,
-            acceptance,
+            compiled.domain.eval.accept,
+            compiled.domain.serving,
             cluster=str(self.run.cluster),
             outcome=outcome,
             base=final_score(base.evaluation_id, base.summary),
@@ -333,7 +334,7 @@ class Campaign:
         """The training job. The model server stops first when both do not fit into memory."""
         dataset = str((curated.output or {})["artifacts"]["dataset"])
         if isinstance(self.profile, ModelProfile):
-            self.driver.servers.stop_for_memory(int(self.profile.training.memory_gib * 2**30))
+            self.driver.servers.stop_for_training(int(self.profile.training.memory_gib * 2**30), self.job.device)
         return TrainJob(
             model=self.job.model,
             profile=self.profile,

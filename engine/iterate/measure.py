@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from engine.config import EndpointProfile, Output, Profile
+from engine.config import Device, EndpointProfile, Output, Profile
 from engine.errors import ArgumentInvalid
 from engine.evaluate.jobs import EvaluateJob
 from engine.evaluate.types import Split
@@ -18,8 +16,14 @@ BASE = "base"
 
 
 def weights_of(store: Store, artifacts: Artifacts, version_id: str) -> Weights:
-    """Where the weights of a version lie. Raises NotFound for a version or an artifact that is not there."""
+    """Where the weights of a version lie, read through once (a fraction of a second for 270 MB): a flipped bit loads without complaint.
+
+    Raises NotFound for a version or an artefact that is not there, ArtifactCorrupt for one whose bytes have changed.
+    """
     version = versions.version(store, version_id)
+    for digest in (version.adapter, version.merged, version.fingerprint):
+        if digest is not None:
+            artifacts.verify(digest)
     return Weights(
         digest=version.adapter,
         adapter_dir=str(artifacts.path(version.adapter)),
@@ -39,7 +43,7 @@ def evaluate_job(
     domain: str,
     domain_digest: str,
     output: Output,
-    device: Literal["cpu", "cuda"],
+    device: Device,
     splits: tuple[Split, ...] = ("core", "held_out"),
     structured: bool | None = None,
 ) -> EvaluateJob:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from engine.config import Acceptance
+from engine.config import Acceptance, Serving
 from engine.evaluate.statistics import compare
 from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison
 from engine.iterate.decide import Outcome, targets_met
@@ -29,6 +29,7 @@ def final_score(evaluation_id: str, summary: EvaluationSummary) -> FinalScore:
 def iterate_output(
     job: IterateJob,
     acceptance: Acceptance,
+    serving: Serving,
     *,
     cluster: str,
     outcome: Outcome,
@@ -75,8 +76,17 @@ def iterate_output(
         structured_effect=structured_effect,
         iterations=tuple(iterations),
         seconds=dict(seconds),
-        notes=tuple(_notes(job, outcome, final, against_floor, met, iterations, structured_effect)),
+        notes=(*_notes(job, outcome, final, against_floor, met, iterations, structured_effect), *latency_note(serving, final_summary)),
     )
+
+
+def latency_note(serving: Serving, measured: EvaluationSummary) -> list[str]:
+    """What an answer took against what the domain allows; nothing where either is unknown (answers from the cache took no time)."""
+    found, allowed = measured.split("held_out").latency_p95_seconds, serving.latency_p95_seconds
+    if found is None or allowed is None:
+        return []
+    verdict = "within" if found <= allowed else "more than"
+    return [f"95 of 100 answers took at most {found:.1f} s while a whole batch was in flight: {verdict} the domain's {allowed:g} s."]
 
 
 def _notes(

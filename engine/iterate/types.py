@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from engine.base.record import Record
-from engine.config import Budget
+from engine.config import Budget, Device
 from engine.evaluate.types import Interval, PairedComparison
 from engine.train.types import TrainPlan
 
@@ -21,7 +21,7 @@ class IterateJob(Record):
     targets: dict[str, float]
     budget: Budget
     seed: int
-    device: Literal["cpu", "cuda"]
+    device: Device
     incumbent: str
     """Version id, or `base`."""
 

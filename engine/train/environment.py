@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+
+from engine.config import Device
 
 TCMALLOC = ("libtcmalloc_minimal.so.4", "libtcmalloc_minimal.so", "libtcmalloc.so.4")
 LIBRARY_DIRECTORIES = (
@@ -22,7 +23,7 @@ LIBRARY_DIRECTORIES = (
 )
 
 
-def training_environment(device: Literal["cpu", "cuda"] = "cpu", directories: Iterable[Path] = LIBRARY_DIRECTORIES) -> dict[str, str]:
+def training_environment(device: Device = "cpu", directories: Iterable[Path] = LIBRARY_DIRECTORIES) -> dict[str, str]:
     """Variables to add to a training worker's environment."""
     variables = {
         "HF_HUB_OFFLINE": "1",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from engine.base.record import Record
-from engine.config import Profile
+from engine.config import Device, Profile
 from engine.generate.types import PreparedBase
 from engine.train.types import TrainPlan
 
@@ -24,5 +22,5 @@ class TrainJob(Record):
     dataset_digest: str
     """SHA-256 of that file; checked before a step is taken."""
     plan: TrainPlan
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
     """Where the weights are held."""

@@ -7,9 +7,8 @@ machine cannot carry out is refused here, before a process starts. Pure.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
-from engine.config import EndpointProfile, Lora, Profile, ScriptedProfile, Training, TrainOverrides
+from engine.config import Device, EndpointProfile, Lora, Profile, ScriptedProfile, Training, TrainOverrides
 from engine.errors import ArgumentInvalid, ConfigInvalid
 from engine.train.types import TrainPlan
 
@@ -21,7 +20,7 @@ def plan_training(
     overrides: TrainOverrides,
     *,
     rows: int,
-    device: Literal["cpu", "cuda"],
+    device: Device,
     seed: int,
     merge: bool,
     iteration: int = 1,

@@ -30,7 +30,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from engine.config import ModelProfile
+from engine.config import Device, ModelProfile
 from engine.errors import ArgumentInvalid, DependencyMissing, TrainingDiverged
 from engine.jobs.types import Progress
 from engine.train import checkpoints
@@ -92,7 +92,7 @@ def train_adapter(
     return Trained(trainer.model, tokenizer, losses, watcher.tokens, watcher.seconds(), 0 if point is None else point.step)
 
 
-def load_base(directory: str, plan: TrainPlan, device: str) -> Any:
+def load_base(directory: str, plan: TrainPlan, device: Device) -> Any:
     """The frozen base, in the plan's type, quantised where the plan says so."""
     quantised: dict[str, Any] = {}
     if plan.base_quantization == "nf4":

@@ -289,6 +289,13 @@ def test_entries_saved_at_once_are_all_there(workspace: Workspace) -> None:
 def test_a_bad_profile_is_named_by_the_path_that_it_would_have(workspace: Workspace) -> None:
     with pytest.raises(ConfigInvalid, match=r"models\.local\.base_url: found \"ftp://x\""):
         parse_profile("local", ENDPOINT | {"base_url": "ftp://x"})
+
+
+@pytest.mark.parametrize("url", ["https://user:hunter2@example.org/v1", "http://example.org/v1?key=hunter2"])
+def test_a_url_that_would_leak_is_refused_before_it_is_stored_and_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigInvalid, match=r"models\.local\.base_url") as refused:
+        parse_profile("local", ENDPOINT | {"base_url": url})
+    assert "hunter2" not in refused.value.message
     with pytest.raises(PathRefused):
         parse_profile("../local", ENDPOINT)
 

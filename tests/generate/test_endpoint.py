@@ -119,6 +119,31 @@ def test_a_refusal_is_final() -> None:
     assert all("HTTP 400" in error for error in collected.errors)
 
 
+def test_a_wrong_key_ends_the_batch_instead_of_refusing_every_question() -> None:
+    with endpoint(lambda *_: (401, b"{}")) as (generator, bodies):
+        with pytest.raises(GenerationFailed, match="in a row"):
+            generator.answer(questions(200), Collected())
+        assert len(bodies) < 50
+
+
+def test_a_question_that_is_refused_for_itself_does_not_end_the_batch() -> None:
+    collected = Collected()
+    with endpoint(lambda *_: (400, b"{}")) as (generator, _):
+        generator.answer(questions(50), collected)
+    assert len(collected.answers) == 50
+
+
+def test_a_proxy_of_the_environment_never_sees_what_goes_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    collected = Collected()
+    with endpoint(lambda *_: good("direct")) as (generator, _):
+        generator.answer(questions(1), collected)
+    assert collected.answers["q0"].text == "direct"
+
+
 def test_retries_of_a_batch_are_bounded_and_a_hopeless_batch_is_given_up() -> None:
     collected = Collected()
     with endpoint(lambda *_: (500, b"")) as (generator, bodies), pytest.raises(GenerationFailed):

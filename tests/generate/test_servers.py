@@ -159,6 +159,7 @@ def test_weights_exchanged_behind_our_back_are_noticed_by_the_proof(workspace: W
     servers.server_control.load_merged(with_key, str(other.adapter_dir))
     with pytest.raises(FingerprintMismatch):
         generator.prove()
+    assert generator.prove().verdict == "match"  # the server that lied was replaced
 
 
 def test_a_crash_between_loading_and_recording_means_that_the_weights_are_loaded_again(workspace: Workspace) -> None:
@@ -324,10 +325,15 @@ def test_servers_make_room_for_training_unless_they_are_answering(workspace: Wor
     requests = questions(1)
     generator = scripted(workspace, requests)
     during: list[list[str]] = []
-    generator.answer(requests, lambda _: during.append(ModelServers(workspace).stop_for_memory(1 << 60)))
+    generator.answer(requests, lambda _: during.append(ModelServers(workspace).stop_for_training(1 << 60, "cpu")))
     assert during == [[]]
-    assert ModelServers(workspace).stop_for_memory(1) == []
-    assert ModelServers(workspace).stop_for_memory(1 << 60) == [plan_of(workspace).key]
+    assert ModelServers(workspace).stop_for_training(1, "cpu") == []
+    assert ModelServers(workspace).stop_for_training(1 << 60, "cpu") == [plan_of(workspace).key]
+
+
+def test_on_a_gpu_every_free_server_makes_room_because_vllm_takes_its_share_whole(workspace: Workspace) -> None:
+    scripted(workspace, questions(1)).prove()
+    assert ModelServers(workspace).stop_for_training(1, "cuda") == [plan_of(workspace).key]
 
 
 def test_waiting_for_a_server_ends_when_the_caller_is_cancelled(workspace: Workspace) -> None:
@@ -338,8 +344,9 @@ def test_waiting_for_a_server_ends_when_the_caller_is_cancelled(workspace: Works
         raise Stopped
 
     script_faults(workspace, {"fault": "stranger", "at": "models", "times": 999})
-    with pytest.raises(Stopped):
-        ModelServers(workspace).ensure(plan_of(workspace), check_cancelled=cancelled)
+    weights = trained(workspace, "a", 0.5)
+    with pytest.raises(Stopped), ModelServers(workspace).answering(plan_of(workspace), weights, check_cancelled=cancelled):
+        pass
 
 
 def test_the_key_stands_in_no_command_line_and_in_no_readable_file(workspace: Workspace) -> None:

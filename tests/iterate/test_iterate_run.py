@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from engine.engine import Engine
-from engine.errors import ArgumentInvalid, KeyReused, NotFound, RunActive
+from engine.errors import ArgumentInvalid, ArtifactCorrupt, KeyReused, NotFound, PathRefused, RunActive
 from engine.iterate.types import IterateOutput
 from engine.jobs.types import Run
+from engine.train import records as versions
 from tests.workspaces import finish, make_workspace
 
 
@@ -138,3 +140,28 @@ def test_what_does_not_exist_is_named_with_what_does(engine: Engine) -> None:
         engine.diagnose("tickets")
     with pytest.raises(ArgumentInvalid, match="cursor"):
         engine.diagnose("tickets", finish(engine, engine.evaluate("tickets", "base").id).id, cursor="x")
+
+
+def test_a_version_whose_bytes_have_changed_on_disk_is_never_measured(engine: Engine) -> None:
+    run = finish(engine, engine.iterate("tickets").id)
+    (version,) = IterateOutput.model_validate(run.output).accepted
+    digest = versions.version(engine.store, version).adapter
+    spoilt = next(path for path in engine.artifacts.path(digest).iterdir() if path.is_file())
+    spoilt.chmod(0o644)
+    spoilt.write_bytes(spoilt.read_bytes() + b"x")
+    with pytest.raises(ArtifactCorrupt, match=spoilt.name):
+        engine.evaluate("tickets", subject=version)
+
+
+def test_rows_of_another_domains_evaluation_make_no_domain(engine: Engine) -> None:
+    with pytest.raises(PathRefused, match="evaluation items"):
+        engine.onboard_domain("copy", "domains/tickets/data/eval.jsonl")
+    assert not (engine.workspace.domains / "copy").exists()
+
+
+def test_a_cluster_that_cannot_be_trained_or_has_met_its_targets_is_not_offered_for_training(engine: Engine) -> None:
+    file = json.loads(engine.workspace.clusters_file.read_text())
+    file["models"]["remote"] = {"kind": "endpoint", "title": "Remote", "base_url": "https://example.org/v1", "model": "m"}
+    file["clusters"]["tickets"]["model"] = "remote"
+    engine.workspace.clusters_file.write_text(json.dumps(file))
+    assert [call.tool for call in engine.fleet_status().next] == []
