@@ -104,6 +104,13 @@ class _Collecting:
             self.ending = collect(paths, result, artifacts)
         except ResourceExhausted as error:
             self.short_of = error
+        except Exception as error:
+            logger.exception("the result of %s cannot be taken in", result.run_id)
+            crashed = WorkerCrashed(
+                f"the result of {result.run_id} cannot be taken in: {type(error).__name__}: {str(error)[:300]}",
+                next_step="The traceback is in the daemon's log; report it as a defect.",
+            )
+            self.ending = failure(crashed, result)
 
     def done(self) -> bool:
         return not self._thread.is_alive()
@@ -396,8 +403,7 @@ class Supervisor:
             return
         attempt.collecting = None
         if collecting.ending is None:
-            why = "it stopped without a word" if collecting.short_of is None else collecting.short_of.message
-            logger.warning("the artefacts of %s are not stored yet: %s", run.id, why)
+            logger.warning("the artefacts of %s are not stored yet: %s", run.id, collecting.short_of)
             attempt.collect_not_before = self._monotonic() + LONGEST_BACKOFF_SECONDS
             return
         while self._store.ingest_spool(run.id, paths.progress):

@@ -75,6 +75,17 @@ def test_an_exception_in_a_worker_ends_the_run_with_its_code(daemon: Daemon, rai
     assert "Traceback" in daemon.workspace.run(run.id).log.read_text()
 
 
+def test_a_result_that_cannot_be_taken_in_for_a_reason_nobody_foresaw_fails_the_run(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> str:
+        raise RuntimeError("Symlink loop")
+
+    monkeypatch.setattr(daemon.artifacts, "put_file", fail)
+    run = daemon.until_final(daemon.submit(job={"files": {"a": "b"}, "output": {"artifacts": {"a": "outputs/a"}}}))
+    assert run.state == "failed"
+    assert run.error is not None
+    assert (run.error.code, "RuntimeError: Symlink loop" in run.error.message) == ("worker_crashed", True)
+
+
 def test_an_error_too_large_to_record_is_clipped_and_ends_the_run(daemon: Daemon) -> None:
     run = daemon.until_final(daemon.submit(job={"raise": "large"}))
     assert run.error is not None
