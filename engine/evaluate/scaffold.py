@@ -36,6 +36,7 @@ from engine.base.record import Record
 from engine.config import Cluster
 from engine.errors import DomainInvalid, DuplicateId, NotFound, TooLarge
 from engine.evaluate.similarity import input_text, near_duplicates_within, normalise
+from engine.evaluate.splits import group_items
 from engine.loading import load_clusters, load_domain, save_cluster
 
 MAX_FILE_BYTES = 64 << 20
@@ -583,24 +584,23 @@ def _stratum(row: dict[str, Any]) -> str:
 def choose_evaluation(ids: Sequence[str], texts: Sequence[str], strata: Sequence[str], sources: Sequence[str]) -> set[int]:
     """Which rows are for evaluation: a share of each stratum, whole groups only, in an order that depends on the rows' ids alone.
 
-    A group is what must not be parted: rows of one source, and rows whose inputs are near-duplicates of one another, transitively.
+    A group is what must not be parted: rows of one source, and rows whose inputs are near-duplicates of one another, transitively. A stratum
+    too small for a place of its own is drawn from together with the others like it.
     """
-    groups = _group(texts, sources)
     count = min(MAX_EVALUATION_ROWS, round(len(ids) * (0.4 if len(ids) < 500 else 0.3)))
-    ordered = sorted(groups, key=lambda group: sha256_hex(f"{SEED}:{min(ids[member] for member in group)}".encode()))
+    groups = [sorted(group, key=lambda member: ids[member]) for group in group_items(sources, near_duplicates_within(texts, NEAR_DUPLICATE))]
+    ordered = sorted(groups, key=lambda group: sha256_hex(f"{SEED}:{ids[group[0]]}".encode()))
     frequency = Counter(strata)
-    stratum_of = {group[0]: strata[group[0]] if frequency[strata[group[0]]] > 1 else "" for group in ordered}
+    stratum_of = [strata[group[0]] if 2 * frequency[strata[group[0]]] * count >= len(ids) else "" for group in ordered]
     rows_in = Counter[str]()
-    for group in ordered:
-        rows_in[stratum_of[group[0]]] += len(group)
+    for group, stratum in zip(ordered, stratum_of, strict=True):
+        rows_in[stratum] += len(group)
+    left = _places(rows_in, count)
     chosen: set[int] = set()
-    taken = Counter[str]()
-    for group in ordered:
-        stratum = stratum_of[group[0]]
-        quota = round(rows_in[stratum] * count / len(ids))
-        if taken[stratum] + len(group) <= max(quota, 1 if rows_in[stratum] > 1 else 0):
+    for group, stratum in zip(ordered, stratum_of, strict=True):
+        if len(group) <= left[stratum]:
             chosen.update(group)
-            taken[stratum] += len(group)
+            left[stratum] -= len(group)
     if len(chosen) < MIN_ROWS // 4:
         raise DomainInvalid(
             f"only {len(chosen)} of {len(ids)} rows can be set apart for evaluation: the rest are near-duplicates or share a source",
@@ -610,25 +610,15 @@ def choose_evaluation(ids: Sequence[str], texts: Sequence[str], strata: Sequence
     return chosen
 
 
-def _group(texts: Sequence[str], sources: Sequence[str]) -> list[list[int]]:
-    parent = list(range(len(texts)))
-
-    def root(member: int) -> int:
-        while parent[member] != member:
-            parent[member] = parent[parent[member]]
-            member = parent[member]
-        return member
-
-    first_of: dict[str, int] = {}
-    for number, source in enumerate(sources):
-        if source:
-            parent[root(number)] = root(first_of.setdefault(source, number))
-    for pair in near_duplicates_within(texts, NEAR_DUPLICATE):
-        parent[root(pair.right)] = root(pair.left)
-    groups: dict[int, list[int]] = {}
-    for number in range(len(texts)):
-        groups.setdefault(root(number), []).append(number)
-    return list(groups.values())
+def _places(rows_in: Counter[str], count: int) -> dict[str, int]:
+    """`count` places shared out by size; those that rounding down leaves go to strata without any first, then by the largest remainder."""
+    total = rows_in.total()
+    places = {stratum: rows * count // total for stratum, rows in rows_in.items()}
+    by_hash = sorted(rows_in, key=lambda stratum: sha256_hex(f"{SEED}:{stratum}".encode()))
+    by_need = sorted(by_hash, key=lambda stratum: (places[stratum] > 0, -(rows_in[stratum] * count % total)))
+    for stratum in by_need[: count - sum(places.values())]:
+        places[stratum] += 1
+    return places
 
 
 def _notes_on_rows(rows: Sequence[dict[str, Any]], repeats: int, evaluation_rows: int) -> list[str]:

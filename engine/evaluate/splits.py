@@ -27,9 +27,9 @@ class Item(NamedTuple):
     stratum: Hashable
 
 
-def group_items(items: Sequence[Item], near: Iterable[NearPair]) -> list[list[int]]:
-    """The positions of the items that belong together."""
-    parent = list(range(len(items)))
+def group_items(sources: Sequence[str], near: Iterable[NearPair]) -> list[list[int]]:
+    """The positions of the items that belong together: of one source (an empty one is none), or linked by near-duplicates."""
+    parent = list(range(len(sources)))
 
     def root(position: int) -> int:
         while parent[position] != position:
@@ -38,13 +38,13 @@ def group_items(items: Sequence[Item], near: Iterable[NearPair]) -> list[list[in
         return position
 
     first_of_source: dict[str, int] = {}
-    for position, item in enumerate(items):
-        if item.source:
-            parent[root(position)] = root(first_of_source.setdefault(item.source, position))
+    for position, source in enumerate(sources):
+        if source:
+            parent[root(position)] = root(first_of_source.setdefault(source, position))
     for pair in near:
         parent[root(pair.left)] = root(pair.right)
     groups: dict[int, list[int]] = {}
-    for position in range(len(items)):
+    for position in range(len(sources)):
         groups.setdefault(root(position), []).append(position)
     return list(groups.values())
 
@@ -52,7 +52,7 @@ def group_items(items: Sequence[Item], near: Iterable[NearPair]) -> list[list[in
 def assign_splits(items: Sequence[Item], near: Iterable[NearPair], splits: Splits) -> list[Split]:
     """The split of each item."""
     shares: dict[Split, float] = {name: getattr(splits, name) for name in SPLIT_NAMES if getattr(splits, name) > 0}
-    groups = sorted(group_items(items, near), key=lambda group: _rank(items, group, splits.seed))
+    groups = sorted(group_items([item.source for item in items], near), key=lambda group: _rank(items, group, splits.seed))
     overall: Counter[Split] = Counter()
     by_stratum: dict[Hashable, Counter[Split]] = {}
     assigned: dict[int, Split] = {}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.base.files import read_jsonl
 from engine.base.paths import Workspace
 from engine.errors import DomainInvalid, DuplicateId, NotFound, PathRefused, TooLarge
-from engine.evaluate.scaffold import ScaffoldedDomain, choose_evaluation, infer_schema, scaffold_domain
+from engine.evaluate.scaffold import MAX_EVALUATION_ROWS, ScaffoldedDomain, choose_evaluation, infer_schema, scaffold_domain
 from engine.evaluate.similarity import near_duplicates
 from engine.loading import load_clusters, load_domain
 
@@ -210,6 +210,31 @@ def test_every_value_satisfies_the_schema_inferred_from_it(found: list[Any]) -> 
     schema = infer_schema(found)
     for value in found:
         jsonschema.validate(value, schema)
+
+
+def distinct_texts(count: int) -> list[str]:
+    return [f"{number * 7919:09d} {chr(97 + number % 26) * 3} {number * 104729 % 99991}" for number in range(count)]
+
+
+def test_evaluation_stays_under_its_limit_when_every_answer_occurs_twice() -> None:
+    answers = [str(number // 2) for number in range(4000)]
+    chosen = choose_evaluation([f"r{number}" for number in range(4000)], distinct_texts(4000), answers, [""] * 4000)
+    assert len(chosen) == MAX_EVALUATION_ROWS
+
+
+def test_a_common_label_keeps_its_share_beside_many_rare_ones() -> None:
+    answers = ["common" if number < 2000 else str(number // 2) for number in range(4000)]
+    chosen = choose_evaluation([f"r{number}" for number in range(4000)], distinct_texts(4000), answers, [""] * 4000)
+    assert len(chosen) == MAX_EVALUATION_ROWS
+    assert sum(answers[number] == "common" for number in chosen) == MAX_EVALUATION_ROWS // 2
+
+
+@pytest.mark.parametrize("salt", range(8))
+def test_a_rare_label_is_represented_in_the_evaluation_of_a_small_set(salt: int) -> None:
+    answers = ["a"] * 101 + ["b"] * 67 + ["c"] * 30 + ["rare"] * 2
+    chosen = choose_evaluation([f"{salt}-{number}" for number in range(200)], distinct_texts(200), answers, [""] * 200)
+    assert len(chosen) == 80
+    assert sum(answers[number] == "rare" for number in chosen) == 1
 
 
 @settings(max_examples=60, deadline=None)
