@@ -88,10 +88,13 @@ def _validator(schema: str) -> Any:
     return validator_for(parsed, default=Draft202012Validator)(parsed, registry=Registry())  # an empty registry: no reference is fetched
 
 
-def schema_problem(output: Output, value: Any) -> str:
-    """What breaks the output schema first, in words, or nothing."""
+def schema_problem(output: Output, value: Any, *, quote: bool) -> str:
+    """What breaks the output schema first, in words, or nothing. Unless it may `quote` the value, only the place and the rule."""
     error = _first_error(output, value)
-    return "" if error is None else f"at {_dotted(error.absolute_path) or 'the top'}: {str(error.message)[:200]}"
+    if error is None:
+        return ""
+    what = str(error.message)[:200] if quote else f"not what the schema's {error.validator!r} allows"
+    return f"at {_dotted(error.absolute_path) or 'the top'}: {what}"
 
 
 def schema_observation(output: Output, value: Any) -> str:

@@ -10,8 +10,8 @@ The digest names what domain.yaml says, the bytes of the row files, and the vers
 what was compiled stays as it was, and a run that began with it ends with it. The order of keys is kept everywhere (and is part of the
 digest), because a model is taught to write in that order.
 
-A pool row that nearly duplicates an evaluation item is reported here (`overlaps`), not dropped: the leakage guard of curation stops the
-run over it, with the pair named.
+A pool row that nearly duplicates an evaluation item is noted here (`overlaps`), not dropped: a run of kind `compile`, which comes before every
+training and every floor, ends over it with the pair named. What a training set holds is compared once more by curation's leakage guard.
 
 If the power goes: the directory appears by a rename after its files are on disk, so it is whole or absent. `load_compiled` verifies every
 file against the manifest.
@@ -206,8 +206,10 @@ def _read_file(workspace: Workspace, name: str, path: str) -> bytes:
 def _compile(folder: _Folder) -> CompiledDomain:
     domain = folder.domain
     labels = {part: f"domains/{folder.name}/{getattr(domain.data, part).path}" for part in ("train", "evaluation")}
-    train = read_rows(folder.train, domain.data.train, domain.contract.output, label=labels["train"], numbered="train")
-    evaluation = read_rows(folder.evaluation, domain.data.evaluation, domain.contract.output, label=labels["evaluation"], numbered="eval")
+    train = read_rows(folder.train, domain.data.train, domain.contract.output, label=labels["train"], numbered="train", quote=True)
+    evaluation = read_rows(
+        folder.evaluation, domain.data.evaluation, domain.contract.output, label=labels["evaluation"], numbered="eval", quote=False
+    )
     for label, rows in ((labels["train"], train), (labels["evaluation"], evaluation)):
         _check_prompts(domain, label, rows)
     scenarios = _scenarios(domain, evaluation, labels["evaluation"])

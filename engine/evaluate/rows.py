@@ -32,8 +32,11 @@ class LabelledRow(NamedTuple):
     source: str
 
 
-def read_rows(data: bytes, rows: Rows, output: Output, *, label: str, numbered: str) -> list[LabelledRow]:
-    """The rows of one file in their order. `label` names the file in errors; rows without an id field are called `<numbered>-000001`."""
+def read_rows(data: bytes, rows: Rows, output: Output, *, label: str, numbered: str, quote: bool) -> list[LabelledRow]:
+    """The rows of one file in their order. `label` names the file in errors; rows without an id field are called `<numbered>-000001`.
+
+    Only with `quote` may an error repeat what a reference answer says: held-out items are among the evaluation rows.
+    """
     if len(data) > MAX_FILE_BYTES:
         raise TooLarge(f"{label} has {len(data)} bytes; the limit is {MAX_FILE_BYTES}", next_step="Use fewer rows.", file=label)
     found: list[LabelledRow] = []
@@ -41,7 +44,7 @@ def read_rows(data: bytes, rows: Rows, output: Output, *, label: str, numbered: 
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
-        row = _read_row(line, number, rows, output, label, f"{numbered}-{len(found) + 1:06d}")
+        row = _read_row(line, number, rows, output, label, f"{numbered}-{len(found) + 1:06d}", quote)
         if row.id in lines:
             raise DuplicateId(
                 f"{label}: the id {row.id!r} stands in line {lines[row.id]} and in line {number}",
@@ -59,7 +62,7 @@ def read_rows(data: bytes, rows: Rows, output: Output, *, label: str, numbered: 
     return found
 
 
-def _read_row(line: bytes, number: int, rows: Rows, output: Output, label: str, numbered: str) -> LabelledRow:
+def _read_row(line: bytes, number: int, rows: Rows, output: Output, label: str, numbered: str, quote: bool) -> LabelledRow:
     where = f"{label}:{number}"
     if len(line) > MAX_ROW_BYTES:
         raise TooLarge(
@@ -83,7 +86,7 @@ def _read_row(line: bytes, number: int, rows: Rows, output: Output, label: str, 
         line=number,
         id=_id_of(record, rows, numbered, invalid),
         input=_input_of(record, rows, invalid),
-        expected=_expected_of(record, rows, output, invalid),
+        expected=_expected_of(record, rows, output, invalid, quote),
         tags=_tags_of(record, rows, invalid),
         source=_source_of(record, rows, invalid),
     )
@@ -101,7 +104,7 @@ def _id_of(record: dict[str, Any], rows: Rows, numbered: str, invalid: Invalid) 
         raise invalid(f"no id in the field {rows.id!r}", "Give the row an id, or set the file's `id` to null in domain.yaml to number the rows.")
     text = str(value)
     if len(text) > MAX_ID_CHARACTERS or not text.isprintable():
-        raise invalid(f"the id {text[:60]!r} is longer than {MAX_ID_CHARACTERS} characters or not printable", "Use short, plain ids.")
+        raise invalid(f"the id is longer than {MAX_ID_CHARACTERS} characters or not printable", "Use short, plain ids.")
     return text
 
 
@@ -132,7 +135,7 @@ def _without(record: dict[str, Any], path: list[str]) -> dict[str, Any]:
     return {**record, head: _without(inner, rest)} if isinstance(inner, dict) else record
 
 
-def _expected_of(record: dict[str, Any], rows: Rows, output: Output, invalid: Invalid) -> Any:
+def _expected_of(record: dict[str, Any], rows: Rows, output: Output, invalid: Invalid, quote: bool) -> Any:
     value = lookup(record, rows.expected)
     if value is MISSING:
         raise invalid(
@@ -143,7 +146,7 @@ def _expected_of(record: dict[str, Any], rows: Rows, output: Output, invalid: In
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise invalid(f"the reference answer is {_kind(value)}; a text answer was expected", "Write a text, or set contract.output.kind to json.")
         return str(value)
-    problem = schema_problem(output, value)
+    problem = schema_problem(output, value, quote=quote)
     if problem:
         raise invalid(f"the reference answer breaks the output schema: {problem}", "Mend the row, or contract.output.json_schema in domain.yaml.")
     return value

@@ -110,7 +110,7 @@ def test_two_rows_with_one_id_are_refused_with_both_lines(tmp_path):
         (b'{"id": "a", "expected": {"intent": "login"}}', "no input in the field 'input'"),
         (b'{"id": "a", "input": 3, "expected": {"intent": "login"}}', "the input is a number"),
         (b'{"input": {"message": "m"}, "expected": {"intent": "login"}}', "no id in the field 'id'"),
-        (b'{"id": "a", "input": {"message": "m"}, "expected": {"intent": "other"}}', "breaks the output schema: at intent: 'other' is not one of"),
+        (b'{"id": "a", "input": {"message": "m"}, "expected": {"intent": "other"}}', "breaks the output schema: at intent: not what the schema's 'enum'"),
         (b'{"id": "a", "input": {"message": "m"}, "expected": {"intent": "login"}, "tags": ["x"]}', "tags"),
         (b'{"id": "a", "input": {"text": "m"}, "expected": {"intent": "login"}}', r"contract\.user line 1: 'message' is undefined"),
         (b'{"id": "a\\u0007", "input": {"message": "m"}, "expected": {"intent": "login"}}', "not printable"),
@@ -120,6 +120,13 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path, line, message):
     good = b"".join(json.dumps(row).encode() + b"\n" for row in rows(2, start=1000))
     error = refused(DomainInvalid, r"domains/tickets/eval\.jsonl:3: .*" + message, tmp_path, evaluation=good + line + b"\n")
     assert (error.details["file"], error.details["line"]) == ("domains/tickets/eval.jsonl", 3)
+
+
+def test_a_reference_answer_that_breaks_the_schema_is_quoted_from_training_rows_and_never_from_evaluation_rows(tmp_path):
+    broken = b'{"id": "a", "input": {"message": "m"}, "expected": {"intent": "a secret"}}\n'
+    assert "at intent: 'a secret' is not one of" in refused(DomainInvalid, "train", tmp_path / "train", train=broken).message
+    error = refused(DomainInvalid, r"eval\.jsonl:1", tmp_path / "eval", evaluation=broken)
+    assert "secret" not in json.dumps(error.as_record())
 
 
 def test_an_empty_file_is_refused(tmp_path):
