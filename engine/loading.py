@@ -31,7 +31,18 @@ from engine.base.files import inside, parse_strict, write_atomic
 from engine.base.ids import check_identifier
 from engine.base.paths import Workspace
 from engine.base.urls import url_problem
-from engine.config import Check, ChoiceCheck, Cluster, ClustersFile, DomainFile, JsonFieldsCheck, JsonSchemaCheck, Profile, RegexCheck
+from engine.config import (
+    Check,
+    ChoiceCheck,
+    Cluster,
+    ClustersFile,
+    ContainsCheck,
+    DomainFile,
+    JsonFieldsCheck,
+    JsonSchemaCheck,
+    Profile,
+    RegexCheck,
+)
 from engine.errors import BadInput, ConfigInvalid, DomainInvalid, DuplicateId, NotFound
 
 MAX_CLUSTERS_BYTES = 4 << 20
@@ -401,6 +412,8 @@ def _one_check_problems(domain: DomainFile, where: str, check: Check) -> Iterato
             re.compile(check.pattern)
         except (re.error, RecursionError, OverflowError) as error:
             yield Problem(f"{where}.pattern", _show(check.pattern), f"a regular expression: {error}")
+    if isinstance(check, ContainsCheck) and output.kind == "json" and not check.texts and not check.path:
+        yield Problem(f"{where}.texts", "none", "texts to look for, or a path at which the reference answer has one: as a whole it is no text")
     if isinstance(check, JsonFieldsCheck) and sum(check.fields.values()) <= 0:
         yield Problem(f"{where}.fields", _show(check.fields), "at least one field with a weight above 0")
     if output.json_schema is not None and output.kind == "json":

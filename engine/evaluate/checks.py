@@ -15,8 +15,8 @@ Vocabulary of observations (`<path>` is dotted, `.` for the whole):
     invented_label:<got>              not on the list (`other` when it is no name)       the same
     missing_item:<path>[=<label>]     lacking in a list (named when the schema lists it) exact, json_fields, set_f1
     invented_item:<path>[=<label>]    too much in a list                                 the same
-    mismatch[:<path>]                 another text or number as the whole answer, or     exact, json_fields, span_f1, numeric
-                                      the right items in another order
+    mismatch[:<path>]                 another text or number as the whole answer, or     exact, json_fields, span_f1, numeric;
+                                      the right items in another order                   contains (the reference has no text)
     ungrounded:<path>                 a text that neither input nor reference holds      grounded
     pattern_missing:<check>           the pattern is not found                           regex
     missing_text:<text>               a text that should occur                           contains (`expected`: the reference)
@@ -222,7 +222,9 @@ def _contains(check: ContainsCheck, judged: Judged) -> Finding:
     named = {wanted: wanted[:60] for wanted in check.texts}
     if not named:
         expected = lookup(judged.expected, check.path)
-        named = {expected if isinstance(expected, str) else "": "expected"}
+        if not isinstance(expected, str) or not expected.strip():
+            return Finding(0.0, (mismatch(check.path),))  # nothing to look for is in every answer
+        named = {expected: "expected"}
     held = fold_text(text) if check.ignore_case else text
     missing = [name for wanted, name in named.items() if (fold_text(wanted) if check.ignore_case else wanted) not in held]
     return Finding(1.0 - len(missing) / len(named), tuple(f"missing_text:{name}" for name in missing))

@@ -18,7 +18,7 @@ from engine.evaluate.similarity import input_text
 from engine.evaluate.types import CheckResult, ItemResult, Scenario
 from engine.generate.types import Answer
 
-GRADING_VERSION = 1
+GRADING_VERSION = 2
 """Raised when the same rubric would grade the same answer otherwise."""
 
 MAX_KEPT_CHARACTERS = 8_000

@@ -188,6 +188,7 @@ def test_a_folder_outside_any_workspace_is_not_one(tmp_path: Path) -> None:
         ("eval.checks", [{"kind": "exact"}, {"kind": "exact"}], ["eval.checks[1].name", "no other check"]),
         ("eval.checks", [{"kind": "regex", "pattern": "("}], ["eval.checks[0].pattern", "regular expression"]),
         ("eval.checks", [{"kind": "choice"}], ["eval.checks[0].choices", "enum"]),
+        ("eval.checks", [{"kind": "contains"}], ["eval.checks[0].texts", "found none", "a path at which"]),
         ("eval.checks", [{"kind": "json_fields", "fields": {"inte": 1}}], ["eval.checks[0].fields.inte", "intent"]),
         ("eval.safety_nets.0.check.kind", "choice", ["eval.safety_nets[0].check.choices"]),
         ("data.splits.core", 0.9, ["data.splits", "sum to 1"]),

@@ -95,6 +95,12 @@ def test_text_answers_are_judged_as_text(check, expected, got, score, observatio
     assert seen == tuple(observations)
 
 
+@pytest.mark.parametrize("expected", [{"acts": ["inform"]}, {"acts": [], "slots": {"city": " "}}])
+@pytest.mark.parametrize(("path", "observation"), [("", "mismatch"), ("slots.city", "mismatch:slots.city")])
+def test_a_reference_without_a_text_to_look_for_is_contained_in_no_answer(expected, path, observation):
+    assert graded({"kind": "contains", "path": path}, expected, json.dumps(TURN)) == (0.0, (observation,))
+
+
 def test_a_label_confused_within_the_schemas_list_is_named_with_its_pair():
     assert graded({"kind": "choice", "path": "intent"}, {"intent": "refund"}, '{"intent":"login"}', schema=INTENT_SCHEMA) == (
         0.0,
