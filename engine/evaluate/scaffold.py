@@ -16,13 +16,15 @@ Not here: judging whether the labels are right, and anything that needs a model.
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -644,8 +646,31 @@ def _fields_in_words(roles: Roles) -> dict[str, str]:
 
 def _write_folder(workspace: Workspace, name: str, text: str, train: list[Any], evaluation: list[Any], origin: Path) -> None:
     folder = inside(workspace.root, f"domains/{name}")
-    half_made = folder.with_name(f".{name}.{os.getpid()}.tmp")
-    shutil.rmtree(half_made, ignore_errors=True)
+    with _alone_in(folder.parent):
+        for left_over in folder.parent.glob(".*.tmp"):  # of a process that ended half-way
+            shutil.rmtree(left_over, ignore_errors=True)
+        _write_folder_alone(folder, text, train, evaluation, origin)
+        try:
+            load_domain(workspace, name)
+        except DomainInvalid:
+            shutil.rmtree(folder)
+            raise
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """One writer of folders at a time, thread or process. The kernel gives the lock back when its holder dies."""
+    directory.mkdir(parents=True, exist_ok=True)
+    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write_folder_alone(folder: Path, text: str, train: list[Any], evaluation: list[Any], origin: Path) -> None:
+    half_made = folder.with_name(f".{folder.name}.tmp")
     try:
         write_atomic(half_made / "domain.yaml", text.encode())
         write_jsonl(half_made / "data" / "train.jsonl", train)
@@ -656,19 +681,14 @@ def _write_folder(workspace: Workspace, name: str, text: str, train: list[Any], 
             if tree_sha256(folder) == tree_sha256(half_made):
                 return
             raise DuplicateId(
-                f"domains/{name}/ is already there",
-                next_step=f"Choose another name, or remove domains/{name}/ first.",
-                domain=name,
+                f"domains/{folder.name}/ is already there",
+                next_step=f"Choose another name, or remove domains/{folder.name}/ first.",
+                domain=folder.name,
             )
         half_made.rename(folder)
         fsync_directory(folder.parent)
     finally:
         shutil.rmtree(half_made, ignore_errors=True)
-    try:
-        load_domain(workspace, name)
-    except DomainInvalid:
-        shutil.rmtree(folder)
-        raise
 
 
 def _domain_yaml(name: str, roles: Roles, task: Task, origin: str, inputs: Sequence[str], longest_bytes: int) -> str:

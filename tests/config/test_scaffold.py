@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.base.files import read_jsonl
+from engine.base.files import read_jsonl, write_jsonl
 from engine.base.paths import Workspace
-from engine.errors import DomainInvalid, DuplicateId, NotFound, PathRefused, TooLarge
+from engine.errors import DomainInvalid, DuplicateId, ModelsmithError, NotFound, PathRefused, TooLarge
+from engine.evaluate import scaffold as scaffold_module
 from engine.evaluate.scaffold import MAX_EVALUATION_ROWS, ScaffoldedDomain, choose_evaluation, infer_schema, scaffold_domain
 from engine.evaluate.similarity import near_duplicates
 from engine.loading import load_clusters, load_domain
@@ -153,6 +157,43 @@ def test_an_existing_domain_is_never_overwritten_but_an_interrupted_one_is_finis
     with pytest.raises(DuplicateId):
         scaffold(workspace, labelled(180))
     assert [path.name for path in workspace.domains.iterdir()] == ["tickets"]
+
+
+def test_of_two_domains_made_at_once_under_one_name_one_is_whole_and_the_other_is_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    for count in (180, 200):
+        files.append(workspace.root / f"{count}.jsonl")
+        files[-1].write_text("".join(json.dumps(row) + "\n" for row in labelled(count)))
+    both_write = threading.Barrier(2)
+
+    def slow_write(path: Path, found: list[Any]) -> None:
+        with suppress(threading.BrokenBarrierError):
+            both_write.wait(timeout=0.5)
+        write_jsonl(path, found)
+
+    monkeypatch.setattr(scaffold_module, "write_jsonl", slow_write)
+
+    def make(file: Path) -> ScaffoldedDomain | Exception:
+        try:
+            return scaffold_domain(workspace, "tickets", file)
+        except (ModelsmithError, OSError) as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(make, files))
+    (made,) = [outcome for outcome in outcomes if isinstance(outcome, ScaffoldedDomain)]
+    assert [type(outcome) for outcome in outcomes if outcome is not made] == [DuplicateId]
+    counts = [len(read_jsonl(workspace.domain("tickets") / "data" / f"{file}.jsonl")) for file in ("train", "eval")]
+    assert counts == [made.train_rows, made.evaluation_rows]
+    assert [path.name for path in workspace.domains.iterdir()] == ["tickets"]
+
+
+def test_what_an_interrupted_scaffold_left_is_removed_by_the_next(workspace: Workspace) -> None:
+    (workspace.domains / ".tickets.tmp" / "data").mkdir(parents=True)
+    scaffold(workspace, labelled(), name="other")
+    assert [path.name for path in workspace.domains.iterdir()] == ["other"]
 
 
 @pytest.mark.parametrize(
