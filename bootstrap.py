@@ -47,7 +47,8 @@ def main() -> int:
     ensure_python()
     import fcntl  # ensure_python has refused the systems that do not have it
 
-    STATE.mkdir(exist_ok=True)
+    STATE.mkdir(mode=0o700, exist_ok=True)
+    STATE.chmod(0o700)  # held-out items and results are nobody else's business
     with (STATE / "setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second `make` waits here and then finds everything done
         os.set_inheritable(lock.fileno(), True)  # pip holds the lock too: where set-up was killed, the next one waits for its orphan

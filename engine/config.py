@@ -271,7 +271,7 @@ class Output(Record):
     json_schema: dict[str, Any] | None = None
     """JSON Schema of a `json` answer. Its property order is the order in which the model is taught to write."""
     structured: bool = True
-    """Decode under the schema as a grammar. What that buys is measured and shown with every base measurement."""
+    """Decode under the schema as a grammar. What that buys is measured and shown with every version's measurement."""
     max_tokens: int = Field(default=128, ge=1, le=32_768)
     """Longest answer; a longer one counts as truncated."""
 

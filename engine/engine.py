@@ -35,7 +35,7 @@ from engine.generate.servers import ModelServers
 from engine.generate.types import ServerStatus
 from engine.iterate import records as loop
 from engine.iterate.driver import IterateDriver
-from engine.iterate.measure import BASE, evaluate_job
+from engine.iterate.measure import BASE, evaluate_job, weights_of
 from engine.iterate.types import IterateJob
 from engine.jobs import records as runs
 from engine.jobs.records import ResultHook
@@ -113,17 +113,20 @@ class Engine:
                 next_step="Measure it with evaluate, or give the cluster a managed model profile.",
             )
         budget = file.budgets[entry.budget]
+        incumbent = loop.cluster_state(self.store, cluster).incumbent
+        if incumbent != BASE:
+            weights_of(self.store, self.artifacts, incumbent, find_prepared(self.workspace, entry.model, profile))
         load_domain(self.workspace, entry.domain)
         job = IterateJob(
             domain=entry.domain,
             domain_digest=domain_digest(self.workspace, entry.domain),
             model=entry.model,
             profile=profile.model_dump(mode="json"),
-            targets={str(metric): value for metric, value in entry.targets.items()},
+            targets=targets_of(entry),
             budget=budget if max_iterations is None else budget.model_copy(update={"max_iterations": max_iterations}),
             seed=file.defaults.seed,
             device=device(self.probe()),
-            incumbent=loop.cluster_state(self.store, cluster).incumbent,
+            incumbent=incumbent,
         )
         return self.supervisor.submit(
             "iterate",
@@ -162,6 +165,7 @@ class Engine:
             device=device(self.probe()),
             splits=tuple(splits),
             structured=structured,
+            targets=targets_of(entry),
         )
         return self.supervisor.submit(
             "evaluate",
@@ -286,7 +290,7 @@ class Engine:
         rivals = self._rivals(evaluation_id, summary, str(run.cluster))
         before = next((rival for rival in rivals if rival.summary.subject == BASE), None)
         core = self._results(evaluation_id, "core")
-        base_id = None if before is None else measurements.latest(self.store, str(run.cluster), BASE)
+        base_id = None if before is None or not core else measurements.latest(self.store, str(run.cluster), BASE)
         return render_report(
             title=compiled.domain.title,
             evaluation_id=evaluation_id,
@@ -343,18 +347,19 @@ class Engine:
 
     def _refuse_evaluation_rows(self, rows: Path, given: str) -> None:
         """A domain made from another's evaluation rows would train on them and show them."""
-        evaluated = {(self.workspace.domains / name / self._evaluation_file(name)).resolve() for name in domain_names(self.workspace)}
-        if rows.is_relative_to(self.workspace.state.resolve()) or rows in evaluated:
+        taught = {(self.workspace.domains / name / self._training_file(name)).resolve() for name in domain_names(self.workspace)}
+        inside_a_domain = rows.is_relative_to(self.workspace.domains.resolve()) and rows not in taught
+        if inside_a_domain or rows.is_relative_to(self.workspace.state.resolve()):
             raise PathRefused(
                 f"{given[:120]!r} holds evaluation items or state of Modelsmith; as a domain's rows they would be trained on and shown",
                 next_step="Give a file with labelled rows of your own.",
                 path=given[:200],
             )
 
-    def _evaluation_file(self, domain: str) -> str:
-        """A domain's evaluation rows, relative to its folder; empty while the domain does not load."""
+    def _training_file(self, domain: str) -> str:
+        """A domain's training rows, relative to its folder; empty while the domain does not load, so that nothing of it is taken."""
         try:
-            return load_domain(self.workspace, domain).data.evaluation.path
+            return load_domain(self.workspace, domain).data.train.path
         except BadInput:
             return ""
 
@@ -492,12 +497,17 @@ def offset(cursor: str | None) -> int:
     return int(cursor)
 
 
+def targets_of(entry: Cluster) -> dict[str, float]:
+    """A cluster's targets by the name of their metric."""
+    return {str(metric): value for metric, value in entry.targets.items()}
+
+
 def cluster_line(
     name: str, entry: Cluster, *, incumbent: str, held_out: Score | None, floor: Score | None, active_run: RunLine | None, problem: str
 ) -> ClusterLine:
     """A cluster in a list."""
     means = {} if held_out is None else {"score": held_out.score.mean, "pass_rate": held_out.pass_rate.mean}
-    targets = {str(metric): value for metric, value in entry.targets.items()}
+    targets = targets_of(entry)
     return ClusterLine(
         cluster=name,
         domain=entry.domain,

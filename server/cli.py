@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from engine.base.files import MAX_JSON_BYTES, parse_strict, write_atomic
 from engine.base.paths import Workspace
 from engine.errors import ArgumentInvalid, DaemonUnavailable, NotFound
-from engine.loading import find_workspace, load_clusters
+from engine.loading import find_workspace
 from server.client import Client, daemon_command, daemon_environment, ensure_daemon, running_daemon, wait_until_gone
 from server.failures import EXIT_BELOW_TARGET, EXIT_DONE, exit_code_of, failure_of
 from server.render import evaluate_summary, iterate_summary, plain, render
@@ -120,7 +120,7 @@ def run_tool(tool: Tool, arguments: argparse.Namespace, workspace: Workspace) ->
         show(arguments, status, "")
         return EXIT_INTERRUPTED
     show(arguments, status, SUMMARIES.get(status["kind"], render)(status))
-    return run_exit_code(status, workspace)
+    return run_exit_code(status)
 
 
 def tool_arguments(tool: Tool, arguments: argparse.Namespace, workspace: Workspace) -> dict[str, Any]:
@@ -157,8 +157,8 @@ def in_workspace(given: str, workspace: Workspace) -> str:
     return given if not (path.exists() and not Path(given).is_absolute()) else str(path)
 
 
-def run_exit_code(status: Mapping[str, Any], workspace: Workspace) -> int:
-    """The exit code of a run that has ended. A measurement is held against its cluster's targets."""
+def run_exit_code(status: Mapping[str, Any]) -> int:
+    """The exit code of a run that has ended. A measurement is held against its cluster's targets, where it has any."""
     if status["state"] == "failed":
         return exit_code_of((status.get("error") or {}).get("code", ""))
     if status["state"] != "succeeded":
@@ -166,12 +166,7 @@ def run_exit_code(status: Mapping[str, Any], workspace: Workspace) -> int:
     output = status.get("output") or {}
     if status["kind"] == "iterate":
         return EXIT_DONE if output.get("targets_met") else EXIT_BELOW_TARGET
-    held_out = next((split for split in output.get("splits", []) if split["split"] == "held_out"), None)
-    cluster = load_clusters(workspace).clusters.get(str(status.get("cluster")))
-    if held_out is None or cluster is None:
-        return EXIT_DONE
-    met = all(held_out[metric]["mean"] >= target for metric, target in cluster.targets.items())
-    return EXIT_DONE if met else EXIT_BELOW_TARGET
+    return EXIT_BELOW_TARGET if output.get("targets_met") is False else EXIT_DONE
 
 
 def show(arguments: argparse.Namespace, result: Mapping[str, Any], text: str) -> int:

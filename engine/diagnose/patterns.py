@@ -106,16 +106,28 @@ def _pattern(kind_name: str, detail: str, members: list[ItemResult], graded: int
     kind = KINDS.get(kind_name, UNKNOWN)
     worst_first = sorted(members, key=lambda result: (result.score, result.scenario_id))
     return FailurePattern(
-        pattern=f"{kind_name}:{detail}" if detail else (kind_name if kind_name in _WITHOUT_DETAIL else f"{kind_name}:other"),
+        pattern=pattern_id(kind_name, detail),
         kind=kind_name,
         detail=detail,
-        name=kind.name(detail) if detail or kind_name in _WITHOUT_DETAIL else f"{kind_name.replace('_', ' ')}, various",
+        name=pattern_name(kind_name, detail),
         items=len(members),
         share=len(members) / graded,
         remedy=kind.remedy,
         remedy_in_words=kind.remedy_in_words,
         scenario_ids=tuple(result.scenario_id for result in worst_first),
     )
+
+
+def pattern_id(kind: str, detail: str) -> str:
+    """The id of a group: the observation that it shares, or `<kind>:other` for a kind's rare ones."""
+    return f"{kind}:{detail}" if detail else (kind if kind in _WITHOUT_DETAIL else f"{kind}:other")
+
+
+def pattern_name(kind: str, detail: str) -> str:
+    """A group in words."""
+    if detail or kind in _WITHOUT_DETAIL:
+        return KINDS.get(kind, UNKNOWN).name(detail)
+    return f"{kind.replace('_', ' ')}, various"
 
 
 _WITHOUT_DETAIL = frozenset({"empty", "refusal", "truncated", "invalid_json", "unknown"})

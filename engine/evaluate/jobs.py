@@ -29,10 +29,6 @@ class CompileOutput(Record):
     """Items by split."""
     pool: int
     """Rows of the training pool."""
-    pool_overlaps: int
-    """Pool rows that nearly duplicate an evaluation item; curation refuses to train on one."""
-    overlap_examples: tuple[str, ...] = ()
-    """The first of them, as `row id ~ scenario id (split)`."""
 
 
 class FloorJob(Record):
@@ -76,7 +72,7 @@ class EvaluateJob(Record):
     profile: Profile
     """The profile as it was when the run was accepted."""
     base: PreparedBase | None
-    """The prepared base; null for an endpoint or the scripted double."""
+    """The prepared base; null for an endpoint, the scripted double, and a base that this run has to prepare first."""
     weights: Weights | None
     """The version's weights; null measures the base."""
     subject: str
@@ -87,6 +83,8 @@ class EvaluateJob(Record):
     measure_structured: bool
     """Also answer core with the switch the other way, to show what it buys."""
     device: Device
+    targets: dict[str, float] = {}
+    """Held-out means that the output says are reached or not."""
 
 
 class StructuredEffect(Record):
@@ -97,6 +95,8 @@ class StructuredEffect(Record):
     schema_valid_free: float | None
     """Share of free answers that satisfy the schema."""
     schema_valid_structured: float | None
+    seconds: float = 0.0
+    """Wall time of answering core the other way."""
 
 
 class EvaluateOutput(Record):
@@ -105,3 +105,7 @@ class EvaluateOutput(Record):
     summary: EvaluationSummary
     structured_effect: StructuredEffect | None = None
     domain_digest: str
+    standard: bool = True
+    """Measured as the loop measures: core and held-out, with the domain's own schema switch. Others are not taken for a subject's latest."""
+    targets_met: bool | None = None
+    """Whether held-out reaches the cluster's targets; null where there are none."""

@@ -57,6 +57,7 @@ def split_scores(compiled: CompiledDomain, results: Iterable[ItemResult], splits
             rows,
             split,
             slices=domain.eval.slices,
+            slice_minimum=domain.eval.accept.slice_minimum,
             json_output=domain.contract.output.kind == "json",
             confidence=domain.eval.accept.confidence,
             seed=seed,

@@ -32,42 +32,32 @@ _ITEM_COLUMNS = ("evaluation_id", "scenario_id", "split", "outcome", "score", "p
 def ingest_evaluation(artifacts: Artifacts, cursor: Cursor, run_id: str, cluster: str | None, output: dict[str, Any], at: str, seq: int) -> None:
     """Records a finished measurement of a model."""
     made = EvaluateOutput.model_validate({name: value for name, value in output.items() if name != "artifacts"})
-    effect = None if made.structured_effect is None else made.structured_effect.model_dump_json()
-    _insert(artifacts, cursor, run_id, cluster, made.summary, made.domain_digest, effect, output["artifacts"]["results"], at, seq)
+    _insert(artifacts, cursor, run_id, cluster, made, output["artifacts"]["results"], at, seq)
 
 
 def ingest_floor(artifacts: Artifacts, cursor: Cursor, run_id: str, cluster: str | None, output: dict[str, Any], at: str, seq: int) -> None:
     """Records the chosen baseline as a measurement; nothing when no baseline fits."""
     made = FloorOutput.model_validate({name: value for name, value in output.items() if name != "artifacts"})
     if made.summary is not None:
-        _insert(artifacts, cursor, run_id, cluster, made.summary, made.domain_digest, None, output["artifacts"]["results"], at, seq)
+        measured = EvaluateOutput(summary=made.summary, domain_digest=made.domain_digest)
+        _insert(artifacts, cursor, run_id, cluster, measured, output["artifacts"]["results"], at, seq)
 
 
-def _insert(
-    artifacts: Artifacts,
-    cursor: Cursor,
-    run_id: str,
-    cluster: str | None,
-    summary: EvaluationSummary,
-    domain_digest: str,
-    effect: str | None,
-    results: str,
-    at: str,
-    seq: int,
-) -> None:
-    identity = summary.identity
+def _insert(artifacts: Artifacts, cursor: Cursor, run_id: str, cluster: str | None, made: EvaluateOutput, results: str, at: str, seq: int) -> None:
+    identity = made.summary.identity
     row = {
         "id": run_id,
         "cluster": cluster,
-        "subject": summary.subject,
+        "subject": made.summary.subject,
         "suite": identity.suite,
         "grading": identity.grading,
         "prompt": identity.prompt,
         "settings": identity.settings,
         "generator": identity.generator,
-        "domain_digest": domain_digest,
-        "summary": summary.model_dump_json(),
-        "structured_effect": effect,
+        "domain_digest": made.domain_digest,
+        "summary": made.summary.model_dump_json(),
+        "structured_effect": None if made.structured_effect is None else made.structured_effect.model_dump_json(),
+        "standard": made.standard,
         "results": results,
         "created_at": at,
         "seq": seq,
@@ -108,6 +98,7 @@ TABLES = StageTables(
                 "outcome VARCHAR NOT NULL, score DOUBLE NOT NULL, passed BOOLEAN NOT NULL, observations VARCHAR NOT NULL)",
             ),
         ),
+        Migration("evaluate-2", ("ALTER TABLE evaluation ADD COLUMN standard BOOLEAN DEFAULT true",)),
     ),
     reducers={},
 )
@@ -155,14 +146,14 @@ def structured_effect(store: Store, evaluation_id: str) -> PairedComparison | No
 
 
 def latest(store: Store, cluster: str, subject: str) -> str | None:
-    """The newest measurement of a subject of a cluster."""
-    rows = store.read("SELECT id FROM evaluation WHERE cluster = ? AND subject = ? ORDER BY seq DESC LIMIT 1", [cluster, subject])
+    """The newest standard measurement of a subject of a cluster: core and held-out, with the domain's own schema switch."""
+    rows = store.read("SELECT id FROM evaluation WHERE cluster = ? AND subject = ? AND standard ORDER BY seq DESC LIMIT 1", [cluster, subject])
     return rows[0][0] if rows else None
 
 
 def latest_of_all(store: Store) -> dict[tuple[str | None, str], str]:
-    """The newest measurement of every subject of every cluster, in one query."""
-    rows = store.read("SELECT cluster, subject, arg_max(id, seq) FROM evaluation GROUP BY cluster, subject")
+    """The newest standard measurement of every subject of every cluster, in one query."""
+    rows = store.read("SELECT cluster, subject, arg_max(id, seq) FROM evaluation WHERE standard GROUP BY cluster, subject")
     return {(cluster, subject): evaluation_id for cluster, subject, evaluation_id in rows}
 
 

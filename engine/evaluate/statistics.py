@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
@@ -23,9 +23,10 @@ import numpy as np
 
 from engine.errors import ArgumentInvalid, IdentityMismatch
 from engine.evaluate.grading import is_schema_valid
-from engine.evaluate.types import Flip, Interval, ItemResult, PairedComparison, ScoreIdentity, SliceScore, Split, SplitScore
+from engine.evaluate.types import EvaluationSummary, Flip, Interval, ItemResult, PairedComparison, ScoreIdentity, SliceScore, Split, SplitScore
 
 RESAMPLES = 2000
+FLIPS = 20_000
 POWER = 0.8
 MAX_SLICES = 60
 """The largest slices are reported; a tag with a value of its own for each row is no slice."""
@@ -122,11 +123,15 @@ def summarise_split(
     split: Split,
     *,
     slices: Sequence[str] = (),
+    slice_minimum: int = 1,
     json_output: bool = True,
     confidence: float = 0.95,
     seed: int = 17,
 ) -> SplitScore:
-    """One split's figures from its results; results of other splits are passed over."""
+    """One split's figures from its results; results of other splits are passed over.
+
+    Outside core a slice of fewer than `slice_minimum` items is left out: the figures of a slice of one are that item's.
+    """
     here = [result for result in results if result.split == split]
     graded = [result for result in here if result.outcome == "graded"]
     score, pass_rate = _intervals(graded, confidence, seed)
@@ -141,6 +146,7 @@ def summarise_split(
         slices=tuple(
             SliceScore(slice=name, score=one, pass_rate=other)
             for name, members in slice_members(graded, slices).items()
+            if split == "core" or len(members) >= slice_minimum
             for one, other in [_intervals(members, confidence, seed)]
         ),
         latency_p50_seconds=percentile(latencies, 0.50),
@@ -168,6 +174,13 @@ def _intervals(graded: Sequence[ItemResult], confidence: float, seed: int) -> tu
     sources = [result.source for result in graded]
     score = interval([result.score for result in graded], sources, confidence=confidence, seed=seed)
     return score, interval([float(result.passed) for result in graded], sources, confidence=confidence, seed=seed)
+
+
+def reached(targets: Mapping[str, float], summary: EvaluationSummary) -> bool:
+    """Whether every target's held-out mean is reached."""
+    held_out = summary.split("held_out")
+    means = {"score": held_out.score.mean, "pass_rate": held_out.pass_rate.mean}
+    return all(means[metric] >= value for metric, value in targets.items())
 
 
 # ---- two subjects --------------------------------------------------------------------------------------------------------------------
@@ -203,7 +216,7 @@ def compare(
 def flips(before: Sequence[ItemResult], after: Sequence[ItemResult], *, split: Split, metric: Metric = "score") -> list[Flip]:
     """The items whose score moved, worst regression first."""
     pairs, _ = _pairs(before, after, split)
-    moved = [Flip(scenario_id=one.scenario_id, before=_value(one, metric), after=_value(other, metric)) for one, other in pairs]
+    moved = [Flip(scenario_id=one.scenario_id, before=value_of(one, metric), after=value_of(other, metric)) for one, other in pairs]
     return sorted((flip for flip in moved if flip.before != flip.after), key=lambda flip: (flip.after - flip.before, flip.scenario_id))
 
 
@@ -225,14 +238,15 @@ def _pairs(before: Sequence[ItemResult], after: Sequence[ItemResult], split: Spl
     return graded, len(pairs) - len(graded)
 
 
-def _value(result: ItemResult, metric: Metric) -> float:
+def value_of(result: ItemResult, metric: Metric) -> float:
+    """One result in terms of the metric."""
     return result.score if metric == "score" else float(result.passed)
 
 
 def _compare_pairs(pairs: Sequence[Pair], missing: int, metric: Metric, confidence: float, seed: int) -> PairedComparison:
     sources = [one.source for one, _ in pairs]
-    old = [_value(one, metric) for one, _ in pairs]
-    new = [_value(other, metric) for _, other in pairs]
+    old = [value_of(one, metric) for one, _ in pairs]
+    new = [value_of(other, metric) for _, other in pairs]
     gained = [b - a for a, b in zip(old, new, strict=True)]
     return PairedComparison(
         metric=metric,
@@ -242,6 +256,7 @@ def _compare_pairs(pairs: Sequence[Pair], missing: int, metric: Metric, confiden
         better=sum(gain > 0 for gain in gained),
         worse=sum(gain < 0 for gain in gained),
         mcnemar_p=mcnemar(sum(one.passed and not other.passed for one, other in pairs), sum(other.passed and not one.passed for one, other in pairs)),
+        p_value=sign_flip(gained, sources, seed=seed),
         detectable_difference=detectable_difference(gained, sources, confidence=confidence),
         missing=missing,
     )
@@ -255,6 +270,40 @@ def mcnemar(only_before: int, only_after: int) -> float:
     n = only_before + only_after
     tail = sum(math.comb(n, i) for i in range(min(only_before, only_after) + 1))
     return min(1.0, 2 * tail / (1 << n))
+
+
+def shown_above_zero(paired: PairedComparison) -> bool:
+    """Whether an improvement is shown at the comparison's confidence: its interval lies above zero, and chance alone gives as much too rarely.
+
+    Both must hold. The interval alone errs where few items differ: with 4 of 288 better and none worse it excludes zero, and luck does that
+    once in eight.
+    """
+    return paired.difference.low > 0 and paired.p_value <= 1.0 - paired.difference.confidence
+
+
+def sign_flip(differences: Sequence[float], sources: Sequence[str], *, seed: int = 17) -> float:
+    """Two-sided p-value of the paired differences: how often random signs of the sources' sums give a total as far from zero.
+
+    Fisher's randomisation test. With values of one size, one a source, it is McNemar's. Exact up to 2**16 sign patterns, else 20,000 seeded
+    draws, counted so that the p-value is never too small (Phipson & Smyth, "Permutation P-values Should Never Be Zero", 2010).
+    """
+    if not differences:
+        return 1.0
+    sums = _by_source(differences, sources).sums
+    moved = sums[np.abs(sums) > 1e-12]
+    if not len(moved):
+        return 1.0
+    total = abs(float(moved.sum())) - 1e-9
+    sizes = np.abs(moved)
+    if float(np.ptp(sizes)) < 1e-12:
+        better = int((moved > 0).sum())
+        return mcnemar(len(moved) - better, better)
+    if len(moved) <= 16:
+        patterns = (np.arange(1 << len(moved))[:, None] >> np.arange(len(moved))) & 1
+        return float((np.abs((2.0 * patterns - 1.0) @ moved) >= total).mean())
+    signs = np.random.default_rng(seed).integers(0, 2, size=(FLIPS, len(moved)), dtype=np.int8)
+    extreme = int((np.abs(2.0 * (signs @ moved) - moved.sum()) >= total).sum())
+    return (extreme + 1) / (FLIPS + 1)
 
 
 def detectable_difference(differences: Sequence[float], sources: Sequence[str], *, confidence: float = 0.95) -> float:

@@ -178,6 +178,8 @@ class PairedComparison(Record):
     worse: int
     mcnemar_p: float
     """Exact two-sided McNemar over pass/fail."""
+    p_value: float = 1.0
+    """Two-sided sign-flip test of the difference, by source. It holds where few items differ, which an interval from resampling does not."""
     detectable_difference: float
     """Smallest true difference that this many items would show with 80% power at this confidence, from the paired spread seen."""
     missing: int

@@ -18,14 +18,16 @@ from typing import Any, NamedTuple
 
 from engine.base.files import write_jsonl
 from engine.base.paths import Workspace
+from engine.config import ModelProfile
 from engine.errors import GenerationFailed
 from engine.evaluate.compile import CompiledDomain, compile_domain
 from engine.evaluate.jobs import EvaluateJob, EvaluateOutput, StructuredEffect
 from engine.evaluate.measurement import RESULTS, Tally, identity_for, references_for, requests_for, settings_for, split_scores
-from engine.evaluate.statistics import compare
+from engine.evaluate.statistics import compare, reached
 from engine.evaluate.types import EvaluationSummary, ItemResult
 from engine.generate.cache import AnswerCache, AnswerCounts, answer_all
 from engine.generate.open import open_generator
+from engine.generate.prepare_worker import prepare_base
 from engine.generate.types import Answer, Generator, Request, request_digest
 from engine.jobs.types import Progress
 from engine.jobs.worker import WorkerContext, run_worker
@@ -42,11 +44,14 @@ def evaluate_in_worker(context: WorkerContext) -> dict[str, Any]:
     workspace = Workspace(Path(context.config.workspace))
     context.report(Progress(phase="loading", message=f"Reading the suite of {job.domain}."))
     compiled = compile_domain(workspace, job.domain, job.domain_digest)
+    base = job.base
+    if base is None and isinstance(job.profile, ModelProfile):
+        base, _ = prepare_base(workspace, job.model, job.profile, job.device, context.report, context.check_cancelled)
     generator = open_generator(
         job.model,
         job.profile,
         workspace=workspace,
-        base=job.base,
+        base=base,
         weights=job.weights,
         device=job.device,
         reference=references_for(compiled, compiled.scenarios),
@@ -84,21 +89,28 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
         other = batch.ask(
             requests_for(compiled, compiled.of_split("core"), settings_for(output, structured=not job.structured)), "without the switch"
         )
-        effect = structured_effect(compiled, main.results, other.results, main_is_structured=job.structured, seed=seed)
-    return EvaluateOutput(summary=summary, structured_effect=effect, domain_digest=compiled.digest)
+        effect = structured_effect(compiled, main.results, other, main_is_structured=job.structured, seed=seed)
+    return EvaluateOutput(
+        summary=summary,
+        structured_effect=effect,
+        domain_digest=compiled.digest,
+        standard={"core", "held_out"} <= set(job.splits) and job.structured == output.structured,
+        targets_met=reached(job.targets, summary) if job.targets and "held_out" in job.splits else None,
+    )
 
 
 def structured_effect(
-    compiled: CompiledDomain, main: Sequence[ItemResult], other: Sequence[ItemResult], *, main_is_structured: bool, seed: int
+    compiled: CompiledDomain, main: Sequence[ItemResult], other: Asked, *, main_is_structured: bool, seed: int
 ) -> StructuredEffect:
     """What decoding under the schema buys on core."""
-    free, held = (other, main) if main_is_structured else (main, other)
+    free, held = (other.results, main) if main_is_structured else (main, other.results)
     valid = [split_scores(compiled, results, ("core",), seed=seed)[0].schema_valid for results in (free, held)]
     accept = compiled.domain.eval.accept
     return StructuredEffect(
         comparison=compare(free, held, split="core", metric=accept.metric, confidence=accept.confidence, seed=seed),
         schema_valid_free=valid[0],
         schema_valid_structured=valid[1],
+        seconds=other.seconds,
     )
 
 

@@ -48,7 +48,7 @@ def open_generator(
     if isinstance(profile, ScriptedProfile):
         return _open_scripted(profile_name, profile, workspace, base, weights, reference or {}, check_cancelled)
     if base is None:
-        raise NotFound(f"the base of model {profile_name} is not prepared", next_step="An iterate run prepares it, and so does `make setup`.")
+        raise NotFound(f"the base of model {profile_name} is not prepared", next_step="Measuring a cluster that uses this model prepares it.")
     chosen = weights or Weights(digest=base.digest, fingerprint=base.fingerprint)
     distribution, version = installed_vllm()
     return ManagedGenerator(

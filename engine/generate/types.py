@@ -123,6 +123,8 @@ class Weights(Record):
     """PEFT adapter directory (safetensors)."""
     merged_dir: str | None = None
     """Merged checkpoint directory (safetensors), where the profile serves merged weights."""
+    merged_digest: str | None = None
+    """Digest of that directory."""
     fingerprint: str | None = None
     """Path of the fingerprint file."""
 

@@ -1,9 +1,9 @@
 """The loop's two decisions, as pure functions of measurements: accept a challenger or roll back, and go on or stop.
 
 A challenger is accepted only when every clause holds on held-out: nothing is missing, the paired interval of the improvement lies above
-zero, the floor is beaten (or not lost to, where the domain says so), no guarded slice loses more than its tolerance, and no safety net is
-breached more often. Anything else is a roll-back: the absence of evidence is not evidence. The resampling behind the intervals is seeded, so the
-same results always give the same verdict.
+zero and a sign-flip test agrees, the floor is beaten (or not lost to, where the domain says so), no guarded slice loses more than its
+tolerance, and no safety net is breached more often. Anything else is a roll-back: the absence of evidence is not evidence. The resampling
+behind the intervals is seeded, so the same results always give the same verdict.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from engine.config import Acceptance, Budget
-from engine.evaluate.statistics import compare
-from engine.evaluate.types import ItemResult, PairedComparison, SplitScore
+from engine.evaluate.statistics import compare, reached, shown_above_zero, value_of
+from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison
 from engine.iterate.types import Clause, Decision
 
 Outcome = Literal["targets_met", "budget_spent", "stalled"]
@@ -67,14 +67,14 @@ def complete_clause(against_incumbent: PairedComparison, against_floor: PairedCo
 
 
 def improvement_clause(paired: PairedComparison, acceptance: Acceptance) -> Clause:
-    """The paired interval of the improvement must lie above zero."""
-    passed = paired.difference.low > 0
+    """The improvement must be shown: its paired interval above zero, and a sign-flip test that agrees."""
+    passed = shown_above_zero(paired)
     return Clause(
         name="improvement",
         passed=passed,
         sentence=(
             f"{_metric(acceptance)} {paired.before.mean:.3f} -> {paired.after.mean:.3f}: {_difference(paired)}, which "
-            + ("excludes zero." if passed else "does not lie above zero, so an improvement is not shown.")
+            + (f"excludes zero (sign-flip p = {paired.p_value:.2g})." if passed else _not_shown(paired))
         ),
     )
 
@@ -85,9 +85,10 @@ def floor_clause(paired: PairedComparison | None, acceptance: Acceptance) -> Cla
         return Clause(name="floor", passed=True, sentence="The domain asks for no comparison with a floor.")
     if paired is None:
         return Clause(name="floor", passed=True, sentence="No baseline fits this output, so there is no floor.")
-    passed = paired.difference.low > 0 if acceptance.floor == "above" else paired.difference.high >= 0
+    above = shown_above_zero(paired)
+    passed = above if acceptance.floor == "above" else paired.difference.high >= 0
     if passed:
-        verdict = "above the floor" if paired.difference.low > 0 else "not shown to be below the floor"
+        verdict = "above the floor" if above else "not shown to be below the floor"
     else:
         verdict = "below the floor" if paired.difference.high < 0 else "not shown to be above the floor"
     return Clause(
@@ -103,7 +104,7 @@ def slices_clause(incumbent: Sequence[ItemResult], challenger: Sequence[ItemResu
     changes: dict[str, list[float]] = defaultdict(list)
     for after in challenger:
         if after.outcome == "graded" and after.scenario_id in before:
-            change = _value(after, acceptance) - _value(before[after.scenario_id], acceptance)
+            change = value_of(after, acceptance.metric) - value_of(before[after.scenario_id], acceptance.metric)
             for tag in slices:
                 if tag in after.tags:
                     changes[f"{tag}={after.tags[tag]}"].append(change)
@@ -139,17 +140,14 @@ def breach_rates(results: Sequence[ItemResult]) -> dict[str, float]:
     return {net: count / len(graded) for net, count in counts.items()}
 
 
-def targets_met(targets: Mapping[str, float], held_out: SplitScore) -> bool:
-    """Whether every target's held-out mean is reached. No targets: never met, so that the budget decides."""
-    reached = {"score": held_out.score.mean, "pass_rate": held_out.pass_rate.mean}
-    return bool(targets) and all(reached[metric] >= value for metric, value in targets.items())
-
-
 def stop_reason(
-    *, targets: Mapping[str, float], incumbent: SplitScore, budget: Budget, verdicts: Sequence[str], elapsed_seconds: float
+    *, targets: Mapping[str, float], incumbent: EvaluationSummary, budget: Budget, verdicts: Sequence[str], elapsed_seconds: float
 ) -> Outcome | None:
-    """Why the loop should end before another round, or None to go on. `verdicts` are those of the rounds so far, oldest first."""
-    if targets_met(targets, incumbent):
+    """Why the loop should end before another round, or None to go on. `verdicts` are those of the rounds so far, oldest first.
+
+    Without targets they are never met, so that the budget decides.
+    """
+    if targets and reached(targets, incumbent):
         return "targets_met"
     if len(verdicts) >= budget.max_iterations or elapsed_seconds >= budget.max_minutes * 60:
         return "budget_spent"
@@ -159,8 +157,10 @@ def stop_reason(
     return None
 
 
-def _value(result: ItemResult, acceptance: Acceptance) -> float:
-    return result.score if acceptance.metric == "score" else float(result.passed)
+def _not_shown(paired: PairedComparison) -> str:
+    if paired.difference.low > 0:
+        return f"rests on too few items: chance alone does as much {paired.p_value:.0%} of the time, so an improvement is not shown."
+    return "does not lie above zero, so an improvement is not shown."
 
 
 def _metric(acceptance: Acceptance) -> str:

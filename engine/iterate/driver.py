@@ -9,7 +9,7 @@ is submitted under the same key, which the store answers with the run that is al
     0.compile            the domain: suite, splits, training pool
     0.floor              baselines without a language model
     0.measure_base       the base on core and held-out
-    <k>.measure_incumbent  only when the incumbent is not the base and has no measurement of this suite yet
+    1.measure_incumbent  only when the run begins with a version; what did not change comes from the cache
     <k>.curate           training rows for the incumbent's failure patterns, through the leakage guard
     <k>.train            an adapter
     <k>.measure_challenger
@@ -22,7 +22,8 @@ process stalls the server's threads at every barrier, which costs far more than 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
@@ -33,8 +34,8 @@ from engine.base.paths import Workspace
 from engine.config import ModelProfile, Profile, Training
 from engine.curate.jobs import CurateJob
 from engine.curate.select import target_patterns
-from engine.diagnose.patterns import diagnose
-from engine.diagnose.types import Diagnosis, FailurePattern
+from engine.diagnose.patterns import diagnose, pattern_id, pattern_name, telling_observation
+from engine.diagnose.types import FailurePattern
 from engine.errors import WorkerLost
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import CompiledDomain, load_compiled
@@ -60,6 +61,8 @@ from engine.train.jobs import TrainJob
 from engine.train.plan import plan_training
 from engine.train.types import TrainPlan
 
+KEPT_DOMAINS = 4
+"""Compiled domains that stay in memory."""
 PROFILE: TypeAdapter[Profile] = TypeAdapter(Profile)
 
 
@@ -93,6 +96,13 @@ class IterateDriver:
         self.supervisor = supervisor
         self.servers = servers
         self.clock = clock
+        self._compiled: dict[str, CompiledDomain] = {}
+
+    def compiled(self, digest: str) -> CompiledDomain:
+        """A compiled domain, read and checked once: a run is advanced every other second while its steps work."""
+        if digest not in self._compiled:
+            self._compiled = {digest: load_compiled(self.workspace, digest)} | dict(list(self._compiled.items())[: KEPT_DOMAINS - 1])
+        return self._compiled[digest]
 
     def advance(self, run: Run) -> None:
         """Does what can be done now: submits the next step, records a round, or finishes the run."""
@@ -177,7 +187,7 @@ class Campaign:
         compiling = self.start("0.compile", "compile", lambda: self.dump(CompileJob(domain=self.job.domain, domain_digest=self.job.domain_digest)))
         if compiling is None or base is None:
             raise Waiting
-        return base, load_compiled(self.driver.workspace, self.job.domain_digest)
+        return base, self.driver.compiled(self.job.domain_digest)
 
     def incumbent(self, measured_base: Measured, base: PreparedBase, compiled: CompiledDomain) -> Measured:
         """The version to beat: of the last round, or of the cluster when the run began."""
@@ -194,8 +204,7 @@ class Campaign:
     def play_round(self, incumbent: Measured, floor: Measured | None, base: PreparedBase, compiled: CompiledDomain) -> Measured:
         """One round, from the incumbent's failures to the decision; returns the incumbent after it."""
         number = len(self.ledger) + 1
-        found = diagnose(self.results(incumbent, "core"))
-        curated = self.need(f"{number}.curate", "curate", lambda: self.dump(self.curate_job(number, found, compiled)))
+        curated = self.need(f"{number}.curate", "curate", lambda: self.dump(self.curate_job(number, incumbent, compiled)))
         rows = int((curated.output or {})["rows"])
         plan = plan_training(
             self.profile, compiled.domain.train, rows=rows, device=self.job.device, seed=self.job.seed, merge=self.merges(), iteration=number
@@ -203,7 +212,7 @@ class Campaign:
         trained = self.need(f"{number}.train", "train", lambda: self.dump(self.train_job(curated, plan, base)))
         version = versions.version_of_run(self.driver.store, trained.id)
         challenger = self.measure(f"{number}.measure_challenger", version.id, base, compiled)
-        iteration = self.judge(number, incumbent, challenger, floor, compiled, found, rows, plan)
+        iteration = self.judge(number, incumbent, challenger, floor, compiled, rows, plan)
         records.record_iteration(self.driver.store, self.run.id, str(self.run.cluster), iteration)
         self.ledger = (*self.ledger, iteration)
         return challenger if iteration.decision.verdict == "accept" else incumbent
@@ -215,7 +224,6 @@ class Campaign:
         challenger: Measured,
         floor: Measured | None,
         compiled: CompiledDomain,
-        found: Diagnosis,
         rows: int,
         plan: TrainPlan,
     ) -> Iteration:
@@ -223,6 +231,8 @@ class Campaign:
         for before in (incumbent, floor):
             if before is not None:
                 check_comparable(before.summary.identity, challenger.summary.identity)
+        failures, left = self.results(incumbent, "core"), self.results(challenger, "core")
+        found = diagnose(failures)
         decision = decide(
             compiled.domain.eval.accept,
             slices=compiled.domain.eval.slices,
@@ -239,7 +249,7 @@ class Campaign:
             challenger_evaluation=challenger.evaluation_id,
             floor_evaluation=None if floor is None else floor.evaluation_id,
             patterns=tuple(pattern_count(pattern) for pattern in found.patterns[:10]),
-            fixed=changes(found, diagnose(self.results(challenger, "core"))),
+            fixed=changes(failures, left),
             rows=rows,
             plan=plan,
             decision=decision,
@@ -249,7 +259,7 @@ class Campaign:
     def stop_reason(self, incumbent: Measured) -> Outcome | None:
         return stop_reason(
             targets=self.job.targets,
-            incumbent=incumbent.summary.split("held_out"),
+            incumbent=incumbent.summary,
             budget=self.job.budget,
             verdicts=[iteration.decision.verdict for iteration in self.ledger],
             elapsed_seconds=seconds_between(self.run.created_at, self.driver.clock()),
@@ -319,7 +329,8 @@ class Campaign:
         )
         return self.dump(job)
 
-    def curate_job(self, number: int, found: Diagnosis, compiled: CompiledDomain) -> CurateJob:
+    def curate_job(self, number: int, incumbent: Measured, compiled: CompiledDomain) -> CurateJob:
+        found = diagnose(self.results(incumbent, "core"))
         overrides = compiled.domain.train
         training = self.profile.training if isinstance(self.profile, ModelProfile) else Training()
         return CurateJob(
@@ -371,16 +382,14 @@ def pattern_count(pattern: FailurePattern) -> PatternCount:
     return PatternCount(pattern=pattern.pattern, name=pattern.name, items=pattern.items, share=pattern.share)
 
 
-def changes(before: Diagnosis, after: Diagnosis) -> tuple[PatternCount, ...]:
+def changes(before: Sequence[ItemResult], after: Sequence[ItemResult]) -> tuple[PatternCount, ...]:
     """How many fewer items fail for each reason after than before; negative when more do. Largest gain first, at most ten."""
-    left = {pattern.pattern: pattern.items for pattern in after.patterns}
+    left = Counter(telling_observation(result) for result in after if result.outcome == "graded" and not result.passed)
+    had = Counter(telling_observation(result) for result in before if result.outcome == "graded" and not result.passed)
+    graded = sum(result.outcome == "graded" for result in before)
     counted = [
-        PatternCount(
-            pattern=pattern.pattern,
-            name=pattern.name,
-            items=pattern.items - left.get(pattern.pattern, 0),
-            share=(pattern.items - left.get(pattern.pattern, 0)) / before.graded,
-        )
-        for pattern in before.patterns
+        PatternCount(pattern=pattern_id(kind, detail), name=pattern_name(kind, detail), items=fewer, share=fewer / graded)
+        for (kind, detail), items in had.items()
+        for fewer in [items - left[kind, detail]]
     ]
     return tuple(sorted(counted, key=lambda count: (-count.items, count.pattern))[:10])

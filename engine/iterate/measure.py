@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engine.config import Device, EndpointProfile, Output, Profile
 from engine.errors import ArgumentInvalid
 from engine.evaluate.jobs import EvaluateJob
@@ -15,19 +17,21 @@ BASE = "base"
 """The name of the base model wherever a version id could stand."""
 
 
-def weights_of(store: Store, artifacts: Artifacts, version_id: str) -> Weights:
-    """Where the weights of a version lie, read through once (a fraction of a second for 270 MB): a flipped bit loads without complaint.
-
-    Raises NotFound for a version or an artefact that is not there, ArtifactCorrupt for one whose bytes have changed.
-    """
+def weights_of(store: Store, artifacts: Artifacts, version_id: str, base: PreparedBase | None) -> Weights:
+    """Where the weights of a version lie. Raises NotFound for a version or an artefact that is not there, ArgumentInvalid for a version that
+    was trained on another base: added to this one, its adapter would be neither."""
     version = versions.version(store, version_id)
-    for digest in (version.adapter, version.merged, version.fingerprint):
-        if digest is not None:
-            artifacts.verify(digest)
+    if base is not None and version.base != base.digest:
+        raise ArgumentInvalid(
+            f"{version_id} was trained on the base {version.base[:12]}, and this model's base is {base.digest[:12]}",
+            next_step="Measure it in a cluster with the model that it was trained on; give another model a cluster of its own.",
+            version=version_id,
+        )
     return Weights(
         digest=version.adapter,
         adapter_dir=str(artifacts.path(version.adapter)),
         merged_dir=None if version.merged is None else str(artifacts.path(version.merged)),
+        merged_digest=version.merged,
         fingerprint=str(artifacts.path(version.fingerprint)),
     )
 
@@ -46,6 +50,7 @@ def evaluate_job(
     device: Device,
     splits: tuple[Split, ...] = ("core", "held_out"),
     structured: bool | None = None,
+    targets: Mapping[str, float] | None = None,
 ) -> EvaluateJob:
     """The job that measures `subject` (`base` or a version id). `structured` None takes the domain's switch, and
     measures a version's core the other way too: what the switch buys is shown for what would be served."""
@@ -57,9 +62,10 @@ def evaluate_job(
         model=model,
         profile=profile,
         base=base,
-        weights=None if subject == BASE else weights_of(store, artifacts, subject),
+        weights=None if subject == BASE else weights_of(store, artifacts, subject, base),
         subject=subject,
         splits=splits,
+        targets=dict(targets or {}),
         structured=output.structured if structured is None else structured,
         measure_structured=output.json_schema is not None and structured is None and subject != BASE,
         device=device,

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from engine.config import Acceptance, Serving
-from engine.evaluate.statistics import compare
+from engine.evaluate.statistics import compare, reached, shown_above_zero
 from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison
-from engine.iterate.decide import Outcome, targets_met
+from engine.iterate.decide import Outcome
 from engine.iterate.types import FinalScore, IterateJob, IterateOutput, Iteration
 
 
@@ -58,8 +58,8 @@ def iterate_output(
         )
 
     accepted = tuple(iteration.challenger for iteration in iterations if iteration.decision.verdict == "accept")
-    met = targets_met(job.targets, final_summary.split("held_out")) if job.targets else bool(accepted)
-    best = max(challengers, key=lambda challenger: challenger.score.mean, default=None) if not accepted else None
+    met = reached(job.targets, final_summary) if job.targets else bool(accepted)
+    best = max(challengers, key=lambda challenger: getattr(challenger, acceptance.metric).mean, default=None) if not accepted else None
     against_floor = paired(floor)
     return IterateOutput(
         cluster=cluster,
@@ -113,7 +113,7 @@ def _notes(
             f"Decoding under the schema moves the core {structured_effect.metric.replace('_', ' ')} of {final.subject} by {gain.mean:+.3f} "
             f"[{gain.low:+.3f}, {gain.high:+.3f}] (n={gain.n})."
         )
-    if against_floor is not None and against_floor.difference.low <= 0:
+    if against_floor is not None and not shown_above_zero(against_floor):
         notes.append("What answers now is not shown to beat the floor: a baseline without a language model does as well here.")
     if outcome == "stalled":
         notes.append("The loop stalled: read `diagnose`, add training rows for the largest pattern, or try a larger model profile.")

@@ -17,6 +17,8 @@ from engine.evaluate.statistics import (
     flips,
     interval,
     mcnemar,
+    shown_above_zero,
+    sign_flip,
     student_quantile,
     summarise_split,
 )
@@ -117,6 +119,30 @@ def test_mcnemar_is_exact(only_before, only_after, p):
     assert mcnemar(only_before, only_after) == pytest.approx(p, abs=1e-6)
 
 
+@pytest.mark.parametrize(("better", "worse"), [(4, 0), (9, 2), (0, 3), (30, 12)])
+def test_flipping_signs_of_passes_and_failures_is_mcnemars_test(better, worse):
+    differences = [1.0] * better + [-1.0] * worse + [0.0] * 100
+    assert sign_flip(differences, [""] * len(differences)) == pytest.approx(mcnemar(better, worse))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from([-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0]), max_size=40))
+def test_the_sign_flip_test_is_two_sided_and_never_certain(differences):
+    names = [str(number) for number in range(len(differences))]
+    p = sign_flip(differences, names)
+    assert 0.0 < p <= 1.0
+    assert sign_flip([-value for value in differences], names) == pytest.approx(p, abs=0.02)
+
+
+def test_a_few_better_items_among_many_equal_ones_are_no_improvement_though_the_interval_excludes_zero():
+    before = [result(number, 0.0) for number in range(288)]
+    after = [result(number, 1.0 if number < 4 else 0.0) for number in range(288)]
+    paired = compare(before, after, split="held_out", metric="pass_rate")
+    assert paired.difference.low > 0
+    assert paired.p_value == pytest.approx(0.125)
+    assert not shown_above_zero(paired)
+
+
 def test_mcnemar_takes_large_counts():
     assert mcnemar(0, 3000) == pytest.approx(0.0)
     assert mcnemar(2000, 2000) == 1.0
@@ -159,6 +185,12 @@ def test_a_split_is_summed_up_with_its_slices_nets_form_and_latency():
     assert split.schema_valid == pytest.approx(2 / 3)
     assert split.latency_p50_seconds == 2.0
     assert summarise_split(rows, "held_out", json_output=False).schema_valid is None
+
+
+def test_of_held_out_no_slice_is_shown_that_is_but_a_few_items():
+    rows = [result(number, 1.0, tags={"kind": "bus" if number else "train"}, split=split) for split in ("held_out", "core") for number in range(9)]
+    shown = {split: [part.slice for part in summarise_split(rows, split, slices=("kind",), slice_minimum=5).slices] for split in ("held_out", "core")}
+    assert shown == {"held_out": ["kind=bus"], "core": ["kind=bus", "kind=train"]}
 
 
 def test_a_tag_with_a_value_for_every_row_is_no_flood_of_slices():

@@ -187,6 +187,16 @@ def test_a_version_without_its_files_is_refused_before_the_server_is_told(worksp
         generator.prove()
 
 
+def test_a_version_whose_bytes_have_changed_on_disk_is_never_loaded(workspace: Workspace) -> None:
+    weights = trained(workspace, "good", 0.9)
+    directory = Path(str(weights.adapter_dir))
+    merged = weights.model_copy(update={"merged_dir": str(directory), "merged_digest": weights.digest})
+    spoilt = next(path for path in directory.iterdir() if path.suffix == ".json")
+    spoilt.write_bytes(spoilt.read_bytes() + b" ")
+    with pytest.raises(ArtifactCorrupt, match="bytes have changed"):
+        scripted(workspace, questions(1), merged).prove()
+
+
 def test_two_processes_share_one_server(workspace: Workspace) -> None:
     code = (
         "from pathlib import Path; from engine.base.paths import Workspace\n"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.config import Acceptance, Budget
-from engine.evaluate.types import Interval, ItemResult, SplitScore
+from engine.evaluate.types import EvaluationSummary, Interval, ItemResult, ScoreIdentity, SplitScore
 from engine.iterate.decide import decide, stop_reason
 from engine.iterate.types import Clause, Decision
 
@@ -109,9 +109,11 @@ def test_the_verdict_says_what_the_suite_could_have_shown() -> None:
     assert "four times out of five" in judge(results(lambda n: n % 2 * 1.0)).detectable
 
 
-def held_out(score: float) -> SplitScore:
+def measured(score: float) -> EvaluationSummary:
     interval = Interval(mean=score, low=score, high=score, n=N, clusters=N)
-    return SplitScore(split="held_out", score=interval, pass_rate=interval, errors=0)
+    identity = ScoreIdentity(suite="s", grading="g", prompt="p", settings="s", generator="g")
+    split = SplitScore(split="held_out", score=interval, pass_rate=interval, errors=0)
+    return EvaluationSummary(identity=identity, subject="base", splits=(split,), structured=True, generated=N, cached=0, seconds=1.0)
 
 
 @pytest.mark.parametrize(
@@ -127,9 +129,9 @@ def held_out(score: float) -> SplitScore:
 )
 def test_the_loop_stops_at_targets_budget_or_stall(score: float, verdicts: list[str], elapsed: float, expected: str | None) -> None:
     budget = Budget(max_iterations=3, max_minutes=60, stall_iterations=2)
-    assert stop_reason(targets={"score": 0.8}, incumbent=held_out(score), budget=budget, verdicts=verdicts, elapsed_seconds=elapsed) == expected
+    assert stop_reason(targets={"score": 0.8}, incumbent=measured(score), budget=budget, verdicts=verdicts, elapsed_seconds=elapsed) == expected
 
 
 def test_without_targets_the_budget_decides() -> None:
     budget = Budget(max_iterations=1)
-    assert stop_reason(targets={}, incumbent=held_out(1.0), budget=budget, verdicts=[], elapsed_seconds=0) is None
+    assert stop_reason(targets={}, incumbent=measured(1.0), budget=budget, verdicts=[], elapsed_seconds=0) is None

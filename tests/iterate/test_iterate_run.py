@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from engine.engine import Engine
-from engine.errors import ArgumentInvalid, ArtifactCorrupt, KeyReused, NotFound, PathRefused, RunActive
+from engine.errors import ArgumentInvalid, KeyReused, NotFound, PathRefused, RunActive
 from engine.iterate.types import IterateOutput
 from engine.jobs.types import Run
-from engine.train import records as versions
 from tests.workspaces import finish, make_workspace
 
 
@@ -142,15 +141,22 @@ def test_what_does_not_exist_is_named_with_what_does(engine: Engine) -> None:
         engine.diagnose("tickets", finish(engine, engine.evaluate("tickets", "base").id).id, cursor="x")
 
 
-def test_a_version_whose_bytes_have_changed_on_disk_is_never_measured(engine: Engine) -> None:
+def test_a_version_is_measured_on_the_base_that_it_was_trained_on_or_not_at_all(engine: Engine) -> None:
     run = finish(engine, engine.iterate("tickets").id)
     (version,) = IterateOutput.model_validate(run.output).accepted
-    digest = versions.version(engine.store, version).adapter
-    spoilt = next(path for path in engine.artifacts.path(digest).iterdir() if path.is_file())
-    spoilt.chmod(0o644)
-    spoilt.write_bytes(spoilt.read_bytes() + b"x")
-    with pytest.raises(ArtifactCorrupt, match=spoilt.name):
-        engine.evaluate("tickets", subject=version)
+    file = json.loads(engine.workspace.clusters_file.read_text())
+    file["models"]["other"] = file["models"][file["clusters"]["tickets"]["model"]] | {"title": "another double"}
+    file["clusters"]["tickets"]["model"] = "other"
+    engine.workspace.clusters_file.write_text(json.dumps(file))
+    with pytest.raises(ArgumentInvalid, match=f"{version} was trained on the base"):
+        engine.iterate("tickets")
+
+
+def test_what_was_measured_in_another_way_is_not_taken_for_the_latest(engine: Engine) -> None:
+    standard = finish(engine, engine.evaluate("tickets", subject="base").id)
+    other = finish(engine, engine.evaluate("tickets", subject="base", splits=("held_out",)).id)
+    assert engine.diagnose("tickets").evaluation_id == standard.id
+    assert engine.report(other.id)
 
 
 def test_rows_of_another_domains_evaluation_make_no_domain(engine: Engine) -> None:
@@ -165,3 +171,14 @@ def test_a_cluster_that_cannot_be_trained_or_has_met_its_targets_is_not_offered_
     file["clusters"]["tickets"]["model"] = "remote"
     engine.workspace.clusters_file.write_text(json.dumps(file))
     assert [call.tool for call in engine.fleet_status().next] == []
+
+
+def test_a_training_row_that_is_an_evaluation_item_ends_the_run_before_anything_is_measured(engine: Engine) -> None:
+    data = engine.workspace.domains / "tickets" / "data"
+    leaked = (data / "eval.jsonl").read_text().splitlines()[0]
+    (data / "train.jsonl").write_text((data / "train.jsonl").read_text() + json.dumps(json.loads(leaked) | {"id": "leaked"}) + "\n")
+    run = finish(engine, engine.iterate("tickets").id)
+    assert run.error is not None
+    assert run.error.code == "leakage_found"
+    assert "'leaked'" in run.error.message
+    assert [step.step for step in engine.run_status(run.id).steps if step.state == "succeeded"] == []
