@@ -26,15 +26,14 @@ from typing import Any
 
 from engine.curate.types import Selection, TargetPattern
 from engine.diagnose.types import FailurePattern
+from engine.evaluate.answers import MISSING, lookup
 from engine.evaluate.types import TrainingRow
 
 _BROAD_SHARE = 0.5
 _LABEL_SHARE = 0.2
 _MOST_LABELS = 200
-_FIELD_KINDS = frozenset(
-    {"missing_field", "invented_field", "wrong_field", "wrong_type", "partial_span", "ungrounded", "mismatch", "not_a_number", "wrong_number"}
-)
-_ITEM_KINDS = frozenset({"missing_item", "invented_item", "wrong_order"})
+_FIELD_KINDS = frozenset({"missing_field", "invented_field", "wrong_field", "ungrounded", "mismatch"})
+_ITEM_KINDS = frozenset({"missing_item", "invented_item"})
 _ABSENT_KINDS = frozenset({"invented_field", "invented_item"})
 
 
@@ -166,8 +165,6 @@ def allocate(total: int, weights: Sequence[float], capacities: Sequence[int]) ->
 
 def is_about(pattern: TargetPattern, row: TrainingRow) -> bool:
     """Whether training on `row` bears on `pattern`: every kind of thing that the pattern names must be there."""
-    if any(row.tags.get(name) != value for name, value in pattern.tags.items()):
-        return False
     if not pattern.labels and not pattern.fields:
         return True
     has_label = not pattern.labels or not set(pattern.labels).isdisjoint(_texts(row.expected))
@@ -178,7 +175,8 @@ def is_about(pattern: TargetPattern, row: TrainingRow) -> bool:
 def strata_of(rows: Sequence[TrainingRow], stratify: str | None) -> dict[str, str]:
     """The stratum of each row: the value at `stratify`; else its label-like values (few distinct ones in the pool); else its structure."""
     if stratify is not None:
-        return {row.id: _spelling(_at(row.model_dump(), stratify)) for row in rows}
+        found = {row.id: lookup(row.model_dump(), stratify) for row in rows}
+        return {row: "" if value is MISSING else _spelling(value) for row, value in found.items()}
     label_paths = _label_paths(rows)
     return {row.id: _stratum(row.expected, label_paths) for row in rows}
 
@@ -235,12 +233,6 @@ def _field_names(value: Any, prefix: str = "") -> Iterator[str]:
 
 def _spelling(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def _at(value: Any, path: str) -> Any:
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
 
 
 def _rank(seed: int, name: str) -> bytes:

@@ -18,8 +18,6 @@ class TargetPattern(Record):
     """The row's expected answer holds one of these texts as a value: both sides of a confusion pair."""
     fields: tuple[str, ...] = ()
     """The row's expected answer has one of these fields (or, for an invented field, has not)."""
-    tags: dict[str, str] = {}
-    """The row carries these tags: the slice that fails."""
     weight: float = Field(gt=0.0)
     """Share of the failures; decides the pattern's share of the aimed rows."""
 

@@ -122,6 +122,8 @@ def test_strata_follow_the_given_path_and_otherwise_label_like_values_lists_amon
     ]
     assert len(set(strata_of(rows, None).values())) == 2
     assert len(set(strata_of(rows, "tags.service").values())) == 5
+    assert len(set(strata_of(rows, "expected.acts.0").values())) == 2
+    assert len(set(strata_of(rows, "expected.acts.1").values())) == 1
 
 
 @given(
