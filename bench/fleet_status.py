@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import signal
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -25,6 +24,7 @@ import httpx2
 from mcp import Client as McpClient
 from mcp.client.streamable_http import streamable_http_client
 
+from bench.setting import quantiles
 from engine.base.digests import digest_of
 from engine.base.files import write_jsonl
 from engine.base.paths import Workspace
@@ -127,10 +127,8 @@ async def ask_together(daemon: DaemonRecord, sessions: int, calls: int) -> list[
 
 
 def figures(seconds: list[float]) -> dict[str, float]:
-    """Median, 95th percentile and worst, in milliseconds."""
-    ordered = sorted(seconds)
-    milliseconds = {"p50_ms": statistics.median(ordered), "p95_ms": ordered[int(len(ordered) * 0.95)], "max_ms": ordered[-1]}
-    return {"calls": len(ordered), **{name: round(value * 1e3, 2) for name, value in milliseconds.items()}}
+    """How many calls, and how long they took."""
+    return {"calls": len(seconds), **quantiles(seconds)}
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:

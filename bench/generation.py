@@ -1,6 +1,6 @@
 """Generation through the evaluate path against calling the vLLM server directly, with the same prompts and concurrency, in one run.
 
-    python bench/generation.py [--cluster travel] [--requests 192] [--rounds 3]
+    python -m bench.generation [--cluster travel] [--requests 192] [--rounds 3]
 
 Needs a prepared base (`make setup`). One managed server answers both: the evaluate path is what an evaluation does (prove the weights, then
 `answer_all` into an empty cache; grading left out), the direct one a bare HTTP client. Rounds alternate in order, after a round that warms the
@@ -21,18 +21,15 @@ from typing import NamedTuple
 
 import httpx2
 
-from engine.config import ModelProfile
-from engine.evaluate.compile import compile_domain, domain_digest
+from bench.setting import setting_of
 from engine.evaluate.prompts import render_messages
-from engine.fleet.probe import device, probe_local
+from engine.fleet.probe import probe_local
 from engine.generate.cache import AnswerCache, answer_all
 from engine.generate.open import open_generator
 from engine.generate.plans import server_plan
-from engine.generate.prepared import find_prepared
 from engine.generate.servers import ModelServers
 from engine.generate.types import Answer, GenerationSettings, Generator, Request, Weights
 from engine.generate.wire import chat_body
-from engine.loading import find_workspace, load_clusters
 
 
 class Round(NamedTuple):
@@ -50,17 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
 
-    workspace = find_workspace(Path.cwd())
-    clusters = load_clusters(workspace)
-    cluster = clusters.clusters[options.cluster]
-    profile = clusters.models[cluster.model]
-    if not isinstance(profile, ModelProfile):
-        raise SystemExit(f"model {cluster.model} has no managed server")
-    base = find_prepared(workspace, cluster.model, profile)
-    if base is None:
-        raise SystemExit(f"the base of model {cluster.model} is not prepared: run `make setup`")
-    here = device(probe_local())
-    compiled = compile_domain(workspace, cluster.domain, domain_digest(workspace, cluster.domain))
+    workspace, cluster, profile, base, here, compiled, _ = setting_of(options.cluster)
     contract = compiled.domain.contract
     settings = GenerationSettings(max_tokens=contract.output.max_tokens)
     scenarios = [scenario for scenario in compiled.scenarios if scenario.split == "core"][: options.requests]

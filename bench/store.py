@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from bench.setting import quantiles
 from engine.base.files import Spool
 from engine.base.paths import Workspace
 from engine.store.events import append_event
@@ -35,16 +35,6 @@ def _note(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[
 
 
 TABLES = StageTables((), {"note": _note})
-
-
-def quantiles(seconds: list[float]) -> dict[str, float]:
-    """Median, 95th percentile and worst, in milliseconds."""
-    ordered = sorted(seconds)
-    return {
-        "p50_ms": round(statistics.median(ordered) * 1e3, 2),
-        "p95_ms": round(ordered[int(len(ordered) * 0.95)] * 1e3, 2),
-        "max_ms": round(ordered[-1] * 1e3, 2),
-    }
 
 
 def commands(store: Store, threads: int, seconds: float) -> dict[str, Any]:

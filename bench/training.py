@@ -1,6 +1,6 @@
 """The training worker against a bare TRL + PEFT script with the same plan, and against TRL's defaults, alternating in one run.
 
-    python bench/training.py [--cluster travel] [--steps 20] [--rounds 2]
+    python -m bench.training [--cluster travel] [--steps 20] [--rounds 2]
 
 Needs a prepared base (`make setup`) and a quiet machine. Each contender is a process of its own, timed from its start to its end on the same rows.
 The worker does more in that time: it checks the rows' digest, reports progress, writes a checkpoint half-way, and merges and fingerprints the
@@ -22,16 +22,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.setting import setting_of
 from engine.base.digests import file_sha256
 from engine.base.files import write_json, write_jsonl
-from engine.config import ModelProfile
 from engine.curate.worker import rendered_row
-from engine.evaluate.compile import compile_domain, domain_digest
-from engine.fleet.probe import device, probe_local
+from engine.fleet.probe import probe_local
 from engine.generate.open import served_as
-from engine.generate.prepared import find_prepared
 from engine.jobs.types import RunConfig
-from engine.loading import find_workspace, load_clusters
 from engine.train.environment import training_environment
 from engine.train.jobs import TrainJob
 from engine.train.plan import plan_training
@@ -54,17 +51,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
 
-    workspace = find_workspace(Path.cwd())
-    clusters = load_clusters(workspace)
-    cluster = clusters.clusters[options.cluster]
-    profile = clusters.models[cluster.model]
-    if not isinstance(profile, ModelProfile):
-        raise SystemExit(f"model {cluster.model} is not trained here")
-    base = find_prepared(workspace, cluster.model, profile)
-    if base is None:
-        raise SystemExit(f"the base of model {cluster.model} is not prepared: run `make setup`")
-    here = device(probe_local())
-    compiled = compile_domain(workspace, cluster.domain, domain_digest(workspace, cluster.domain))
+    _, cluster, profile, base, here, compiled, seed = setting_of(options.cluster)
     count = options.steps * profile.training.batch_size
     if count > len(compiled.pool):
         raise SystemExit(f"{options.steps} steps need {count} rows; the pool has {len(compiled.pool)}")
@@ -74,7 +61,7 @@ def main() -> None:
         compiled.domain.train.model_copy(update={"epochs": None}),
         rows=count,
         device=here,
-        seed=clusters.defaults.seed,
+        seed=seed,
         merge=served_as(profile, here) == "merged",
     )
     with tempfile.TemporaryDirectory() as place:
