@@ -313,11 +313,15 @@ class Splits(Record):
     held_out: Share = 0.4
     """For decisions: only means, intervals and counts are ever shown."""
     reserve: Share = 0.2
-    """Kept unused, to take over when the held-out items are worn out."""
+    """Kept unused; it takes over by itself when the held-out items are worn out, and they become core."""
     stratify: str | None = None
     """Dotted path in a row's record (`expected.intent`, `tags.service`) whose values are spread evenly over the splits."""
     seed: int = 17
     """Changing it changes the suite's identity."""
+    held_out_looks: int | None = Field(default=None, ge=1)
+    """How many challengers may be measured on one held-out set; null takes what its size bears (`engine/evaluate/holdout.py`)."""
+    when_spent: Literal["stop", "go_on"] = "stop"
+    """What the loop does with a spent held-out set that has no reserve: stop choosing by it, or go on and say so."""
 
 
 class Data(Record):

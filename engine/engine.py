@@ -16,17 +16,18 @@ from typing import Any, Literal
 from engine.base.clock import Clock, seconds_between, utc_now
 from engine.base.files import inside
 from engine.base.paths import Workspace
-from engine.config import Cluster, ClustersFile, EndpointProfile, ModelProfile
+from engine.config import Cluster, ClustersFile, DomainFile, EndpointProfile, ModelProfile
 from engine.curate.records import ingest_curation
 from engine.diagnose.patterns import diagnose
 from engine.diagnose.types import Diagnosis, FailurePattern
-from engine.errors import ArgumentInvalid, BadInput, NotFound, PathRefused
+from engine.errors import ArgumentInvalid, BadInput, NotFound, PathRefused, StateConflict
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import domain_digest, load_compiled
+from engine.evaluate.holdout import climb, in_words, state_of
 from engine.evaluate.report import PatternRow, Rival, render_report
 from engine.evaluate.scaffold import scaffold_domain
-from engine.evaluate.statistics import check_comparable, compare, flips
-from engine.evaluate.types import EvaluationSummary, ItemResult, Split
+from engine.evaluate.statistics import MADE_BY, check_comparable, compare, flips, made_otherwise
+from engine.evaluate.types import EvaluationSummary, ItemResult, Reported, Split
 from engine.fleet.probe import HostProbe, device, probe_local
 from engine.generate.jobs import PrepareJob
 from engine.generate.plans import derived_argv
@@ -42,6 +43,7 @@ from engine.jobs.records import ResultHook
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run, RunKind
 from engine.loading import domain_names, load_clusters, load_domain, parse_profile, save_model
+from engine.reported import evaluate_output, iterate_output, shown_summary
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
@@ -151,6 +153,7 @@ class Engine:
         profile = file.models[entry.model]
         domain = load_domain(self.workspace, entry.domain)
         named = loop.cluster_state(self.store, cluster).incumbent if subject == "incumbent" else subject
+        generation = measurements.generation(self.store, entry.domain)
         base = find_prepared(self.workspace, entry.model, profile) if isinstance(profile, ModelProfile) else None
         job = evaluate_job(
             self.store,
@@ -160,7 +163,8 @@ class Engine:
             profile=profile,
             base=base,
             domain=entry.domain,
-            domain_digest=domain_digest(self.workspace, entry.domain),
+            domain_digest=domain_digest(self.workspace, entry.domain, generation),
+            generation=generation,
             output=domain.contract.output,
             device=device(self.probe()),
             splits=tuple(splits),
@@ -180,12 +184,12 @@ class Engine:
         """Where a run stands; waits up to `wait_seconds` for its next sign of progress or its end."""
         run = self.supervisor.wait(run_id, wait_seconds) if wait_seconds > 0 else self.supervisor.get(run_id)
         steps = self.supervisor.list(parent=run.id) if run.kind == "iterate" else []
-        return run_status(run, steps)
+        return run_status(self._shown(run), steps)
 
     def cancel(self, run_id: str) -> RunStatus:
         """Ends a run; a run that has ended stays as it is."""
         run = self.supervisor.cancel(run_id)
-        return run_status(run, self.supervisor.list(parent=run.id) if run.kind == "iterate" else [])
+        return run_status(self._shown(run), self.supervisor.list(parent=run.id) if run.kind == "iterate" else [])
 
     # ---- reading ---------------------------------------------------------------------------------------------------------------------
 
@@ -255,6 +259,10 @@ class Engine:
         before, after = (measurements.summary(self.store, each) for each in (before_evaluation, after_evaluation))
         check_comparable(before.identity, after.identity)
         rows_before, rows_after = self._results(before_evaluation, split), self._results(after_evaluation, split)
+        differ = made_otherwise(before.identity, after.identity)
+        remark = f" They differ in {' and in '.join(MADE_BY[name] for name in differ)} too." if differ else ""
+        if split == "held_out" and (kept := self._kept_back(before_evaluation, after_evaluation)) is not None:
+            return kept_comparison(before, after, *kept, metric=metric, next_call=self._diagnose_arguments(after_evaluation))
         paired = compare(rows_before, rows_after, split=split, metric=metric, confidence=0.95, seed=self.clusters().defaults.seed)
         moved = flips(rows_before, rows_after, split="core", metric=metric) if split == "core" else []
         start = offset(cursor)
@@ -264,7 +272,8 @@ class Engine:
             summary=(
                 f"{after.subject} is {verdict} than {before.subject} on {split}: {paired.before.mean:.3f} -> {paired.after.mean:.3f}, "
                 f"difference {paired.difference.mean:+.3f} [{low:+.3f}, {high:+.3f}], n={paired.difference.n}."
-            ).replace("not shown to differ than", "not shown to differ from"),
+            ).replace("not shown to differ than", "not shown to differ from")
+            + remark,
             next=(NextCall(tool="diagnose", arguments=self._diagnose_arguments(after_evaluation), why="why the second one still fails"),),
             before=before.subject,
             after=after.subject,
@@ -284,7 +293,11 @@ class Engine:
 
     def report(self, evaluation_id: str) -> str:
         """One measurement as a page for people. Failure patterns and flips are of core; of held-out it shows figures only."""
-        summary = measurements.summary(self.store, evaluation_id)
+        measured = measurements.summary(self.store, evaluation_id)
+        said = self._said(evaluation_id)
+        summary = shown_summary(measured, said)
+        if said is not None and not summary.splits:
+            raise StateConflict(f"{evaluation_id} measured held-out alone, and it is {in_words(said)}", next_step="Measure core, which shows items.")
         run = self.supervisor.get(evaluation_id)
         compiled = load_compiled(self.workspace, measurements.domain_digest_of(self.store, evaluation_id))
         rivals = self._rivals(evaluation_id, summary, str(run.cluster))
@@ -383,13 +396,40 @@ class Engine:
             theirs = measurements.summary(self.store, other)
             if (theirs.identity.suite, theirs.identity.grading) != (summary.identity.suite, summary.identity.grading):
                 continue
-            mine, held_out = self._results(evaluation_id, "held_out"), self._results(other, "held_out")
+            shown = any(split.split == "held_out" for split in summary.splits)
+            mine, held_out = (self._results(each, "held_out") if shown else [] for each in (evaluation_id, other))
             paired = compare(held_out, mine, split="held_out") if mine and held_out else None
             rivals.append(Rival(name, theirs, paired))
         return rivals
 
     def _results(self, evaluation_id: str, split: Split) -> list[ItemResult]:
         return measurements.item_results(self.store, self.artifacts, evaluation_id, split)
+
+    def _said(self, evaluation_id: str) -> Reported | None:
+        """What the ladder says of a measurement's held-out figures; None where it has none."""
+        return self._all_said(evaluation_id).get(evaluation_id)
+
+    def _all_said(self, evaluation_id: str) -> dict[str, Reported]:
+        """The same of every measurement of its suite."""
+        summary = measurements.find_summary(self.store, evaluation_id)
+        found = [] if summary is None else measurements.looks(self.store, summary.identity.suite)
+        plain = versions.accepted(self.store) | {look.subject for look in found if look.subject == BASE or look.subject.startswith("floor:")}
+        return climb(found, plain)
+
+    def _kept_back(self, *evaluation_ids: str) -> tuple[str, Reported] | None:
+        """The last of these measurements whose held-out figures are kept back, with what is said instead."""
+        said = ((each, self._said(each)) for each in reversed(evaluation_ids))
+        return next(((each, verdict) for each, verdict in said if verdict is not None and not verdict.exact), None)
+
+    def _shown(self, run: Run) -> Run:
+        """A run with its output as surfaces show it."""
+        if run.output is None or run.kind not in ("evaluate", "iterate"):
+            return run
+        if run.kind == "evaluate":
+            return run.model_copy(update={"output": evaluate_output(run.output, self._said(run.id))})
+        rounds = run.output["iterations"]
+        said = self._all_said(rounds[-1]["challenger_evaluation"]) if rounds else {}
+        return run.model_copy(update={"output": iterate_output(run.output, said)})
 
     def _diagnose_arguments(self, evaluation_id: str) -> dict[str, Any]:
         return {"cluster": measurements.cluster_of(self.store, evaluation_id), "evaluation_id": evaluation_id}
@@ -401,7 +441,8 @@ class Engine:
         held_out = {name: state.incumbent_evaluation or newest.get((name, state.incumbent)) for name, state in chosen.items()}
         wanted = {each for name, state in chosen.items() for each in (held_out[name], state.floor_evaluation) if each is not None}
         scores = {each: held_out_score(each, summary) for each, summary in measurements.summaries(self.store, wanted).items()}
-        problems = {domain: self._domain_problem(domain) for domain in {entry.domain for entry in file.clusters.values()}}
+        domains = {domain: self._read_domain(domain) for domain in {entry.domain for entry in file.clusters.values()}}
+        used = measurements.latest_use(self.store)
         running = {run.cluster: run for run in reversed(active)}
         return tuple(
             cluster_line(
@@ -411,7 +452,8 @@ class Engine:
                 held_out=scores.get(held_out[name] or ""),
                 floor=scores.get(chosen[name].floor_evaluation or ""),
                 active_run=running.get(name),
-                problem=problems[entry.domain],
+                problem=found if isinstance(found := domains[entry.domain], str) else "",
+                held_out_looks="" if isinstance(found, str) or name not in used else looks_in_words(found, used[name]),
             )
             for name, entry in file.clusters.items()
         )
@@ -422,13 +464,12 @@ class Engine:
         trainable = not isinstance(file.models[file.clusters[line.cluster].model], EndpointProfile)
         return trainable and not (line.active_run or line.problem or line.targets_met)
 
-    def _domain_problem(self, domain: str) -> str:
-        """Why a domain does not load; empty when it does."""
+    def _read_domain(self, domain: str) -> DomainFile | str:
+        """A domain, or why it does not load."""
         try:
-            load_domain(self.workspace, domain)
+            return load_domain(self.workspace, domain)
         except BadInput as error:
             return error.message
-        return ""
 
     def _examples_page(
         self,
@@ -503,7 +544,15 @@ def targets_of(entry: Cluster) -> dict[str, float]:
 
 
 def cluster_line(
-    name: str, entry: Cluster, *, incumbent: str, held_out: Score | None, floor: Score | None, active_run: RunLine | None, problem: str
+    name: str,
+    entry: Cluster,
+    *,
+    incumbent: str,
+    held_out: Score | None,
+    floor: Score | None,
+    active_run: RunLine | None,
+    problem: str,
+    held_out_looks: str = "",
 ) -> ClusterLine:
     """A cluster in a list."""
     means = {} if held_out is None else {"score": held_out.score.mean, "pass_rate": held_out.pass_rate.mean}
@@ -519,6 +568,37 @@ def cluster_line(
         targets_met=all(means[metric] >= value for metric, value in targets.items()) if targets and means else None,
         active_run=active_run,
         problem=problem,
+        held_out_looks=held_out_looks,
+    )
+
+
+def looks_in_words(domain: DomainFile, use: measurements.Use) -> str:
+    """`5 of 26 used`, with the generation after a rotation."""
+    state = state_of(
+        domain.data.splits, generation=use.generation, sources=use.sources, looks=use.looks, exposed=use.exposed, reserve=0
+    )
+    rotated = f", generation {use.generation}" if use.generation else ""
+    return f"{use.looks} of {state.budget} used{rotated}{': spent' if state.spent else ''}"
+
+
+def kept_comparison(
+    before: EvaluationSummary,
+    after: EvaluationSummary,
+    evaluation_id: str,
+    said: Reported,
+    *,
+    metric: Literal["score", "pass_rate"],
+    next_call: dict[str, Any],
+) -> ComparisonPage:
+    """A comparison on held-out whose figures are kept back."""
+    return ComparisonPage(
+        summary=f"{evaluation_id} on held-out is {in_words(said)}. Compare core, which shows figures and items.",
+        next=(NextCall(tool="diagnose", arguments=next_call, why="why the second one still fails"),),
+        before=before.subject,
+        after=after.subject,
+        split="held_out",
+        metric=metric,
+        missing=0,
     )
 
 

@@ -105,6 +105,8 @@ class ClusterLine(Record):
     """The accepted version, or `base`."""
     held_out: Score | None = None
     floor: Score | None = None
+    held_out_looks: str = ""
+    """How many looks at the held-out set are used, of how many; empty before the first measurement."""
     targets: dict[str, float] = {}
     targets_met: bool | None = None
     active_run: RunLine | None = None
@@ -194,13 +196,14 @@ class ComparisonPage(View):
     after: str
     split: Split
     metric: Literal["score", "pass_rate"]
-    before_score: Interval
-    after_score: Interval
-    difference: Interval
-    better: int
-    worse: int
-    mcnemar_p: float
-    detectable_difference: float
+    before_score: Interval | None = None
+    """Null, like the figures below, where the held-out figures of one of the two are kept back; the summary says so."""
+    after_score: Interval | None = None
+    difference: Interval | None = None
+    better: int | None = None
+    worse: int | None = None
+    mcnemar_p: float | None = None
+    detectable_difference: float | None = None
     missing: int
     flips: tuple[Flip, ...] = ()
     """Core only: worst regressions first. Held-out items are never listed."""

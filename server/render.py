@@ -90,6 +90,9 @@ def evaluate_summary(status: Mapping[str, Any]) -> str:
     lines = [f"{_short(output['subject'])} on {plain(str(status['cluster']))}, mean with its 95% interval", ""]
     lines.append(f"  {'split':<10} {'score':<30} {'pass rate':<30} valid   errors")
     for split in output["splits"]:
+        if "score" not in split:
+            lines.append(f"  {split['split']:<10} {plain(split['reported'])}")
+            continue
         valid = f"{split['schema_valid']:.1%}" if "schema_valid" in split else "-"
         lines.append(f"  {split['split']:<10} {interval(split['score']):<30} {interval(split['pass_rate']):<30} {valid:<7} {split['errors']}")
     for split in output["splits"]:
@@ -121,6 +124,9 @@ def _score_lines(output: Mapping[str, Any]) -> Iterator[str]:
         score = output.get(key)
         if score and score["evaluation_id"] not in shown:
             shown.add(score["evaluation_id"])
+            if "score" not in score:
+                yield f"  {title:<16} {_short(score['subject']):<22} {plain(score['reported'])}"
+                continue
             yield f"  {title:<16} {_short(score['subject']):<22} {interval(score['score']):<30} {interval(score['pass_rate'])}"
 
 

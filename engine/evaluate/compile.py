@@ -38,7 +38,7 @@ from engine.evaluate.grading import grading_digest
 from engine.evaluate.prompts import render_messages
 from engine.evaluate.rows import MAX_FILE_BYTES, LabelledRow, read_rows
 from engine.evaluate.similarity import input_text, near_duplicates, near_duplicates_within
-from engine.evaluate.splits import Item, assign_splits
+from engine.evaluate.splits import Item, assign_splits, rotate
 from engine.evaluate.types import Scenario, Split, TrainingRow
 from engine.loading import load_domain
 
@@ -56,6 +56,11 @@ class Overlap(Record):
     scenario_id: str
     split: Split
     similarity: float
+
+    @property
+    def named_item(self) -> str:
+        """The item as an error may name it: of held-out and reserve, not even the id."""
+        return named_item(self.scenario_id, self.split)
 
 
 class Manifest(Record):
@@ -75,6 +80,10 @@ class Manifest(Record):
     """Items by split."""
     pool: int
     """Rows of the training pool."""
+    generation: int = 0
+    """How often the held-out set has been rotated."""
+    anchor: tuple[str, ...] = ()
+    """Held-out items that were held-out before the last rotation too."""
     overlap_count: int
     """Pool rows that nearly duplicate an evaluation item."""
     overlaps: tuple[Overlap, ...]
@@ -117,12 +126,23 @@ class CompiledDomain:
         return [scenario for scenario in self.scenarios if scenario.split in splits]
 
 
-def domain_digest(workspace: Workspace, name: str) -> str:
-    """Names what the domain's folder holds now. Reads and hashes the row files: about a millisecond a megabyte."""
-    return _read_folder(workspace, name).digest
+def named_item(scenario_id: str, split: Split) -> str:
+    """An evaluation item as an error may name it: of held-out and reserve, not even the id."""
+    return f"the evaluation item {scenario_id!r} of the core split" if split == "core" else f"an evaluation item of the {split} split"
 
 
-def compile_domain(workspace: Workspace, name: str, expected_digest: str) -> CompiledDomain:
+def domain_digest(workspace: Workspace, name: str, generation: int = 0) -> str:
+    """Names what the domain's folder holds now, with the generation of its held-out set. Reads and hashes the row files: about a millisecond
+    a megabyte."""
+    return rotated_digest(_read_folder(workspace, name).digest, generation)
+
+
+def rotated_digest(digest: str, generation: int) -> str:
+    """The digest of a domain after so many rotations, from its digest before the first."""
+    return digest_of([digest, "generation", generation]) if generation else digest
+
+
+def compile_domain(workspace: Workspace, name: str, expected_digest: str, generation: int = 0) -> CompiledDomain:
     """The compiled domain of that digest: from the cache, or made now from the folder. StateConflict when the folder has changed since."""
     try:
         return load_compiled(workspace, expected_digest)
@@ -131,14 +151,15 @@ def compile_domain(workspace: Workspace, name: str, expected_digest: str) -> Com
     except ArtifactCorrupt:
         shutil.rmtree(_directory(workspace, expected_digest))  # a cache; it is made again below
     folder = _read_folder(workspace, name)
-    if folder.digest != expected_digest:
+    found = rotated_digest(folder.digest, generation)
+    if found != expected_digest:
         raise StateConflict(
-            f"domains/{name} changed after this run was accepted: expected {expected_digest[:12]}, found {folder.digest[:12]}",
+            f"domains/{name} changed after this run was accepted: expected {expected_digest[:12]}, found {found[:12]}",
             next_step="Start the run again; it will take the domain as it is now.",
             expected=expected_digest,
-            found=folder.digest,
+            found=found,
         )
-    compiled = _compile(folder)
+    compiled = _compile(folder, generation)
     _write(workspace, compiled)
     return load_compiled(workspace, expected_digest)
 
@@ -203,7 +224,7 @@ def _read_file(workspace: Workspace, name: str, path: str) -> bytes:
 # ---- compiling -----------------------------------------------------------------------------------------------------------------------
 
 
-def _compile(folder: _Folder) -> CompiledDomain:
+def _compile(folder: _Folder, generation: int) -> CompiledDomain:
     domain = folder.domain
     labels = {part: f"domains/{folder.name}/{getattr(domain.data, part).path}" for part in ("train", "evaluation")}
     train = read_rows(folder.train, domain.data.train, domain.contract.output, label=labels["train"], numbered="train", quote=True)
@@ -212,20 +233,22 @@ def _compile(folder: _Folder) -> CompiledDomain:
     )
     for label, rows in ((labels["train"], train), (labels["evaluation"], evaluation)):
         _check_prompts(domain, label, rows)
-    scenarios = _scenarios(domain, evaluation, labels["evaluation"])
+    scenarios, anchor = _scenarios(domain, evaluation, labels["evaluation"], generation)
     pool = [TrainingRow(id=row.id, input=row.input, expected=row.expected, tags=row.tags, source=row.source) for row in train]
     count, overlaps = _overlaps(domain, pool, scenarios)
     contents = _contents(domain, scenarios, pool)
     suite = [scenario.model_dump(mode="json") for scenario in sorted(scenarios, key=lambda scenario: scenario.id)]
     manifest = Manifest(
-        digest=folder.digest,
+        digest=rotated_digest(folder.digest, generation),
         name=folder.name,
-        suite_digest=digest_of(suite),
+        suite_digest=digest_of([generation, suite] if generation else suite),
         grading_digest=grading_digest(domain),
         prompt_digest=sha256_hex(_json(domain.contract.model_copy(update={"description": ""}))),
         pool_digest=sha256_hex(contents["pool.jsonl"]),
         scenarios={split: sum(scenario.split == split for scenario in scenarios) for split in ("core", "held_out", "reserve")},
         pool=len(pool),
+        generation=generation,
+        anchor=anchor,
         overlap_count=count,
         overlaps=overlaps,
         files={name: sha256_hex(data) for name, data in contents.items()},
@@ -242,14 +265,15 @@ def _check_prompts(domain: DomainFile, label: str, rows: list[LabelledRow]) -> N
             raise type(error)(f"{label}:{row.line}: {error.message}", next_step=error.next_step, file=label, line=row.line, **error.details) from None
 
 
-def _scenarios(domain: DomainFile, rows: list[LabelledRow], label: str) -> list[Scenario]:
+def _scenarios(domain: DomainFile, rows: list[LabelledRow], label: str, generation: int) -> tuple[list[Scenario], tuple[str, ...]]:
     items = [Item(row.id, row.source, _stratum(row, domain.data.splits.stratify, label)) for row in rows]
     near = near_duplicates_within([input_text(row.input) for row in rows], domain.data.near_duplicate)
-    assigned = assign_splits(items, near, domain.data.splits)
-    return [
+    dealt = rotate(items, near, assign_splits(items, near, domain.data.splits), domain.data.splits, generation)
+    scenarios = [
         Scenario(id=row.id, input=row.input, expected=row.expected, split=split, tags=row.tags, source=row.source)
-        for row, split in zip(rows, assigned, strict=True)
+        for row, split in zip(rows, dealt.splits, strict=True)
     ]
+    return scenarios, tuple(rows[position].id for position in dealt.anchor)
 
 
 def _stratum(row: LabelledRow, path: str | None, label: str) -> str:

@@ -17,13 +17,14 @@ def compile_in_worker(context: WorkerContext) -> dict[str, Any]:
     """The body of a run of kind `compile`."""
     job = CompileJob.model_validate(context.config.job)
     context.report(Progress(phase="compiling", message=f"Reading domains/{job.domain}."))
-    manifest = compile_domain(Workspace(Path(context.config.workspace)), job.domain, job.domain_digest).manifest
+    manifest = compile_domain(Workspace(Path(context.config.workspace)), job.domain, job.domain_digest, job.generation).manifest
     refuse_overlaps(manifest)
     return CompileOutput(
         domain_digest=manifest.digest,
         suite=manifest.suite_digest,
         scenarios=manifest.scenarios,
         pool=manifest.pool,
+        generation=manifest.generation,
     ).model_dump(mode="json")
 
 
@@ -33,10 +34,10 @@ def refuse_overlaps(manifest: Manifest) -> None:
         return
     worst = manifest.overlaps[0]
     raise LeakageFound(
-        f"{manifest.overlap_count} training rows are, or nearly are, evaluation items; the closest: {worst.row_id!r} and {worst.scenario_id!r} of "
-        f"the {worst.split} split (similarity {worst.similarity:.2f})",
+        f"{manifest.overlap_count} training rows are, or nearly are, evaluation items; the closest: {worst.row_id!r} and {worst.named_item} "
+        f"(similarity {worst.similarity:.2f})",
         next_step="Take these rows out of the domain's training pool or its evaluation rows: a score on seen items means nothing.",
-        pairs=[f"{pair.row_id} ~ {pair.scenario_id} ({pair.split}, {pair.similarity:.2f})" for pair in manifest.overlaps[:5]],
+        pairs=[f"{pair.row_id} ~ {pair.named_item} ({pair.similarity:.2f})" for pair in manifest.overlaps[:5]],
         count=manifest.overlap_count,
     )
 

@@ -43,6 +43,7 @@ def fit_floor(context: WorkerContext) -> dict[str, Any]:
         summary=fitting[chosen][0] if chosen else None,
         methods=tuple(floor_line(method, found[0] if found else None) for method, found in tried.items()),
         domain_digest=compiled.digest,
+        generation=compiled.manifest.generation,
     )
     return {**output.model_dump(mode="json"), "artifacts": {"results": RESULTS}}
 

@@ -7,6 +7,7 @@ An infrastructure error gives a result with `outcome == "error"` and no score: i
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from engine.base.digests import digest_of
@@ -55,6 +56,7 @@ def grade(domain: DomainFile, scenario: Scenario, answer: Answer) -> ItemResult:
         "split": scenario.split,
         "tags": scenario.tags,
         "source": scenario.source,
+        "item": item_digest(scenario.input),
         "finish_reason": answer.finish_reason,
         "latency_seconds": answer.latency_seconds,
         "completion_tokens": answer.completion_tokens,
@@ -79,6 +81,11 @@ def grade(domain: DomainFile, scenario: Scenario, answer: Answer) -> ItemResult:
         answer=answer.text[:MAX_KEPT_CHARACTERS],
         **kept,
     )
+
+
+def item_digest(fields: Mapping[str, Any]) -> str:
+    """Names an item by its input, whatever its id."""
+    return digest_of(fields)[:16]
 
 
 def is_schema_valid(result: ItemResult) -> bool:

@@ -17,6 +17,8 @@ class CompileJob(Record):
     """Folder in `domains/`."""
     domain_digest: str
     """What `domain_digest` said when the run was accepted; a folder that changed since is refused."""
+    generation: int = 0
+    """How often the held-out set has been rotated."""
 
 
 class CompileOutput(Record):
@@ -29,6 +31,7 @@ class CompileOutput(Record):
     """Items by split."""
     pool: int
     """Rows of the training pool."""
+    generation: int = 0
 
 
 class FloorJob(Record):
@@ -59,6 +62,7 @@ class FloorOutput(Record):
     """Of the chosen method."""
     methods: tuple[FloorLine, ...]
     domain_digest: str
+    generation: int = 0
 
 
 class EvaluateJob(Record):
@@ -67,6 +71,8 @@ class EvaluateJob(Record):
     domain: str
     """Folder in `domains/`; read only when the digest below is not compiled yet."""
     domain_digest: str
+    generation: int = 0
+    """Of the held-out set; the digest names it too."""
     model: str
     """Name of the profile."""
     profile: Profile
@@ -105,6 +111,8 @@ class EvaluateOutput(Record):
     summary: EvaluationSummary
     structured_effect: StructuredEffect | None = None
     domain_digest: str
+    generation: int = 0
+    """How often the held-out set had been rotated."""
     standard: bool = True
     """Measured as the loop measures: core and held-out, with the domain's own schema switch. Others are not taken for a subject's latest."""
     targets_met: bool | None = None

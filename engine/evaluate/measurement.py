@@ -37,7 +37,9 @@ def references_for(compiled: CompiledDomain, scenarios: Sequence[Scenario]) -> d
     return {scenario.id: render_target(compiled.domain.contract, scenario.expected) for scenario in scenarios}
 
 
-def identity_for(compiled: CompiledDomain, settings: GenerationSettings | None, generator: str) -> ScoreIdentity:
+def identity_for(
+    compiled: CompiledDomain, settings: GenerationSettings | None, generator: str, *, base: str = "", chat_template: str = ""
+) -> ScoreIdentity:
     """What a score rests on. `settings` is null where nothing was generated."""
     return ScoreIdentity(
         suite=compiled.suite_digest,
@@ -45,6 +47,8 @@ def identity_for(compiled: CompiledDomain, settings: GenerationSettings | None, 
         prompt=compiled.prompt_digest,
         settings=digest_of(settings.model_dump(mode="json") if settings else None),
         generator=generator,
+        base=base,
+        chat_template=chat_template,
     )
 
 
@@ -82,7 +86,7 @@ class Tally:
         result = grade(self._compiled.domain, self._scenarios[answer.key], answer)
         self._results[answer.key] = result
         for one, sign in ((before, -1), (result, 1)):
-            if one is not None and one.outcome == "graded":
+            if one is not None and one.outcome == "graded" and one.split == "core":
                 self._graded += sign
                 self._points += sign * one.score
 
@@ -92,7 +96,7 @@ class Tally:
 
     @property
     def score(self) -> float | None:
-        """The mean so far."""
+        """The mean of core so far; progress is shown, and held-out figures go through the ladder."""
         return self._points / self._graded if self._graded else None
 
     def lost(self) -> list[str]:

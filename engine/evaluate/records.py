@@ -5,25 +5,39 @@ results artefact, which holds them in full (answers, checks); the table holds wh
 of the database therefore needs the artefacts.
 
 Held-out rows are in both. What an agent may see of them is decided above, in the engine's answers, which hold only aggregates.
+
+Each measurement that includes held-out is a row of `look`, written in the same command. A look is an answer about held-out that somebody or
+the loop can act on. Every row is one for the record; those count against the budget (`counted`) that answer something new about a challenger:
+
+- a version's measurement counts the first time. Made again with the same suite, rubric, prompt, settings and generator it gives the same
+  answers, mostly from the cache, so nothing new is learnt;
+- the base and the floors do not count. Nobody chose them by held-out: they are where the ladder starts (`engine/evaluate/holdout.py`);
+- the loop's own measurements count like a caller's, since the loop chooses by them.
+
+Looks are counted by item, known by the digest of its input, so that an edit of the suite, a new id, or a second cluster on the same rows does
+not start a new count. A rotation is one row of `rotation` and an event, by the command `rotate_held_out`; the generation of a domain's
+held-out set is how many there are.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.base.files import read_jsonl
 from engine.errors import NotFound
+from engine.evaluate.holdout import middle_looks
 from engine.evaluate.jobs import EvaluateOutput, FloorOutput, StructuredEffect
-from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison, Split
+from engine.evaluate.types import EvaluationSummary, ItemResult, Look, PairedComparison, Split
 from engine.store import lineage
 from engine.store.artifacts import Artifacts
 from engine.store.database import Cursor, insert_rows
+from engine.store.events import append_event
 from engine.store.migrations import Migration
 from engine.store.store import StageTables, Store
 
-_ITEM_COLUMNS = ("evaluation_id", "scenario_id", "split", "outcome", "score", "passed", "observations")
+_ITEM_COLUMNS = ("evaluation_id", "scenario_id", "split", "outcome", "score", "passed", "observations", "item")
 
 
 # ---- writing, inside the command that finishes a run -----------------------------------------------------------------------------------
@@ -39,7 +53,7 @@ def ingest_floor(artifacts: Artifacts, cursor: Cursor, run_id: str, cluster: str
     """Records the chosen baseline as a measurement; nothing when no baseline fits."""
     made = FloorOutput.model_validate({name: value for name, value in output.items() if name != "artifacts"})
     if made.summary is not None:
-        measured = EvaluateOutput(summary=made.summary, domain_digest=made.domain_digest)
+        measured = EvaluateOutput(summary=made.summary, domain_digest=made.domain_digest, generation=made.generation)
         _insert(artifacts, cursor, run_id, cluster, measured, output["artifacts"]["results"], at, seq)
 
 
@@ -64,7 +78,9 @@ def _insert(artifacts: Artifacts, cursor: Cursor, run_id: str, cluster: str | No
     }
     marks = ", ".join("?" for _ in row)
     cursor.execute(f"INSERT INTO evaluation ({', '.join(row)}) VALUES ({marks})", list(row.values()))  # noqa: S608 - names of this file
-    insert_rows(cursor, "item_result", _ITEM_COLUMNS, [_item_row(run_id, row) for row in _read_results(artifacts, results)])
+    rows = _read_results(artifacts, results)
+    insert_rows(cursor, "item_result", _ITEM_COLUMNS, [_item_row(run_id, row) for row in rows])
+    _record_look(cursor, run_id, cluster, made, [row.get("item", "") for row in rows if row["split"] == "held_out"], seq)
     for relation, parent in (
         ("measured_on", identity.suite),
         ("graded_by", identity.grading),
@@ -74,6 +90,55 @@ def _insert(artifacts: Artifacts, cursor: Cursor, run_id: str, cluster: str | No
         lineage.record(cursor, seq=seq, child=results, relation=relation, parent=parent)
 
 
+def _record_look(cursor: Cursor, run_id: str, cluster: str | None, made: EvaluateOutput, items: list[str], seq: int) -> None:
+    held_out = next((split for split in made.summary.splits if split.split == "held_out"), None)
+    if held_out is None:
+        return
+    subject, identity = made.summary.subject, made.summary.identity
+    answers = "/".join((identity.grading, identity.prompt, identity.settings, identity.generator))
+    seen = cursor.execute("SELECT 1 FROM look WHERE suite = ? AND answers = ?", [identity.suite, answers]).fetchall()
+    counted = subject != "base" and not subject.startswith("floor:") and not seen
+    row = [run_id, cluster, identity.suite, subject, answers, made.generation, held_out.score.mean, held_out.score.clusters, counted, seq]
+    cursor.execute(
+        "INSERT INTO look (evaluation_id, cluster, suite, subject, answers, generation, score, sources, counted, seq) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        row,
+    )
+    used, exposed = _wear(cursor, items)
+    cursor.execute("UPDATE look SET looks = ?, exposed = ? WHERE evaluation_id = ?", [used, exposed, run_id])
+
+
+def _wear(cursor: Cursor, items: Collection[str]) -> tuple[int, int]:
+    """How often a set of items was asked about, and how many of them some measurement had as core."""
+    named = sorted({item for item in items if item})
+    counts = dict(cursor.execute(_LOOKS_OF_ITEMS, [named]).fetchall())
+    ((exposed,),) = cursor.execute(_EXPOSED, [named]).fetchall()
+    return middle_looks([counts.get(item, 0) for item in named]), int(exposed)
+
+
+_LOOKS_OF_ITEMS = (
+    "SELECT r.item, count(DISTINCT l.evaluation_id) FROM item_result r JOIN look l ON l.evaluation_id = r.evaluation_id "
+    "WHERE l.counted AND r.split = 'held_out' AND list_contains(?, r.item) GROUP BY r.item"
+)
+_EXPOSED = "SELECT count(DISTINCT item) FROM item_result WHERE split = 'core' AND list_contains(?, item)"
+
+
+def _rotate_held_out(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
+    domain = arguments["domain"]
+    ((generation,),) = cursor.execute("SELECT count(*) FROM rotation WHERE domain = ?", [domain]).fetchall()
+    if generation != arguments["generation"]:  # another cluster of the domain was faster: its rotation serves this one
+        return {"generation": generation}
+    cursor.execute(
+        "INSERT INTO rotation (domain, generation, cluster, suite, reason, created_at, seq) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [domain, generation + 1, arguments["cluster"], arguments["suite"], arguments["reason"], at, seq],
+    )
+    append_event(
+        cursor, seq=seq, at=at, kind="held_out_rotated", subject=domain, actor=arguments["actor"], reason=arguments["reason"],
+        data={"generation": generation + 1, "suite": arguments["suite"]},
+    )
+    return {"generation": generation + 1}
+
+
 def _read_results(artifacts: Artifacts, digest: str) -> list[dict[str, Any]]:
     artifacts.verify(digest)
     rows: list[dict[str, Any]] = read_jsonl(artifacts.path(digest))
@@ -81,7 +146,7 @@ def _read_results(artifacts: Artifacts, digest: str) -> list[dict[str, Any]]:
 
 
 def _item_row(run_id: str, row: dict[str, Any]) -> tuple[Any, ...]:
-    return run_id, row["scenario_id"], row["split"], row["outcome"], row["score"], row["passed"], json.dumps(row["observations"])
+    return run_id, row["scenario_id"], row["split"], row["outcome"], row["score"], row["passed"], json.dumps(row["observations"]), row.get("item", "")
 
 
 TABLES = StageTables(
@@ -99,8 +164,25 @@ TABLES = StageTables(
             ),
         ),
         Migration("evaluate-2", ("ALTER TABLE evaluation ADD COLUMN standard BOOLEAN DEFAULT true",)),
+        Migration(
+            "evaluate-3",
+            (
+                "ALTER TABLE item_result ADD COLUMN item VARCHAR DEFAULT ''",
+                "CREATE TABLE look (evaluation_id VARCHAR PRIMARY KEY, cluster VARCHAR, suite VARCHAR NOT NULL, subject VARCHAR NOT NULL, "
+                "answers VARCHAR NOT NULL, generation INTEGER NOT NULL, score DOUBLE NOT NULL, sources INTEGER NOT NULL, "
+                "counted BOOLEAN NOT NULL, looks INTEGER, exposed INTEGER, seq BIGINT NOT NULL)",
+                # Of what was measured before: as replaying its commands gives it. Its items have no digest, so no item has looks from then.
+                "INSERT INTO look SELECT id, cluster, suite, subject, answers, 0, CAST(held_out->>'$.score.mean' AS DOUBLE), "
+                "CAST(held_out->>'$.score.clusters' AS INTEGER), subject <> 'base' AND NOT starts_with(subject, 'floor:') "
+                "AND row_number() OVER (PARTITION BY suite, answers ORDER BY seq) = 1, 0, 0, seq FROM (SELECT *, "
+                "grading || '/' || prompt || '/' || settings || '/' || generator AS answers, list_filter(CAST(summary->'$.splits' AS JSON[]), "
+                "lambda s: s->>'$.split' = 'held_out')[1] AS held_out FROM evaluation) WHERE held_out IS NOT NULL",
+                "CREATE TABLE rotation (domain VARCHAR, generation INTEGER, cluster VARCHAR, suite VARCHAR NOT NULL, reason VARCHAR NOT NULL, "
+                "created_at VARCHAR NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (domain, generation))",
+            ),
+        ),
     ),
-    reducers={},
+    reducers={"rotate_held_out": _rotate_held_out},
 )
 
 
@@ -167,6 +249,64 @@ def item_results(store: Store, artifacts: Artifacts, evaluation_id: str, split: 
     """Every result of one split in full, in the suite's order, from the artefact."""
     rows = _read_results(artifacts, _column(store, "results", evaluation_id))
     return [ItemResult.model_validate(row) for row in rows if row["split"] == split]
+
+
+# ---- looks and rotations ---------------------------------------------------------------------------------------------------------------
+
+
+class Use(NamedTuple):
+    """How a cluster's held-out set stood after its latest look."""
+
+    suite: str
+    generation: int
+    sources: int
+    looks: int
+    exposed: int
+
+
+def looks(store: Store, suite: str) -> list[Look]:
+    """Every look at the held-out set of a suite, oldest first, whichever cluster asked."""
+    rows = store.read("SELECT evaluation_id, subject, score, sources, answers FROM look WHERE suite = ? ORDER BY seq", [suite])
+    return [Look(*row) for row in rows]
+
+
+def wear(store: Store, items: Collection[str]) -> tuple[int, int]:
+    """How often a set of items (by digest) was asked about, and how many of them some measurement had as core."""
+    named = sorted(set(items))
+    counts = dict(store.read(_LOOKS_OF_ITEMS, [named]))
+    ((exposed,),) = store.read(_EXPOSED, [named])
+    return middle_looks([counts.get(item, 0) for item in named]), int(exposed)
+
+
+def latest_use(store: Store) -> dict[str, Use]:
+    """How the held-out set of each cluster stood after the latest look at it, in one query."""
+    rows = store.read(
+        "SELECT mine.cluster, mine.suite, arg_max(l.generation, l.seq), arg_max(l.sources, l.seq), arg_max(l.looks, l.seq), "
+        "arg_max(l.exposed, l.seq) FROM (SELECT cluster, arg_max(suite, seq) AS suite FROM look WHERE cluster IS NOT NULL GROUP BY cluster) mine "
+        "JOIN look l ON l.suite = mine.suite GROUP BY mine.cluster, mine.suite"
+    )
+    return {cluster: Use(*use) for cluster, *use in rows}
+
+
+def look_before(store: Store, cluster: str, subject: str, generation: int) -> str | None:
+    """The newest measurement of a subject on held-out before this generation of it."""
+    rows = store.read(
+        "SELECT evaluation_id FROM look WHERE cluster = ? AND subject = ? AND generation < ? ORDER BY seq DESC LIMIT 1",
+        [cluster, subject, generation],
+    )
+    return rows[0][0] if rows else None
+
+
+def generation(store: Store, domain: str) -> int:
+    """How often the held-out set of a domain has been rotated."""
+    return int(store.read("SELECT count(*) FROM rotation WHERE domain = ?", [domain])[0][0])
+
+
+def rotate_held_out(store: Store, *, domain: str, generation: int, cluster: str, suite: str, actor: str, reason: str) -> int:
+    """Rotates once however often it is called by one actor, and returns the generation that stands."""
+    arguments = {"domain": domain, "generation": generation, "cluster": cluster, "suite": suite, "actor": actor, "reason": reason}
+    answer = store.submit("rotate_held_out", arguments, key=f"{actor}/rotate_held_out", asked={"domain": domain})
+    return int(answer["generation"])
 
 
 def _column(store: Store, column: str, evaluation_id: str) -> Any:

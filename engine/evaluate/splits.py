@@ -3,6 +3,9 @@
 Items of one source, and near-duplicates, are one group (also through a chain), and a group is never divided. Groups are dealt out in the
 order of a hash of their smallest id and the seed, each to the split that lacks most in the group's stratum and over all. So the outcome
 does not depend on the order of the rows, and each stratum is spread by the shares as evenly as whole groups allow.
+
+A rotation follows from the same settings and its number alone: reserve becomes held-out, held-out becomes core, and an anchor stays. Core
+stays core for ever: its items have been looked at.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from typing import NamedTuple
 
 from engine.base.digests import sha256_hex
 from engine.config import Splits
+from engine.errors import StateConflict
+from engine.evaluate.holdout import ANCHOR_SHARE
 from engine.evaluate.similarity import NearPair
 from engine.evaluate.types import Split
 
@@ -70,5 +75,58 @@ def assign_splits(items: Sequence[Item], near: Iterable[NearPair], splits: Split
     return [assigned[position] for position in range(len(items))]
 
 
-def _rank(items: Sequence[Item], group: list[int], seed: int) -> str:
+def _rank(items: Sequence[Item], group: list[int], seed: int | str) -> str:
     return sha256_hex(f"{seed}:{min(items[position].id for position in group)}".encode())
+
+
+class Dealt(NamedTuple):
+    """The splits of a generation."""
+
+    splits: list[Split]
+    anchor: tuple[int, ...]
+    """Positions of the held-out items that were held-out before the last rotation."""
+
+
+def rotate(items: Sequence[Item], near: Iterable[NearPair], assigned: Sequence[Split], splits: Splits, generation: int) -> Dealt:
+    """The splits after so many rotations. StateConflict when the reserve does not last that long.
+
+    Each rotation takes from the reserve as many items as held-out has (all, when there are fewer) and keeps as anchor a quarter of the old
+    held-out items, but at most a third as many as are new, so that what leaked of the anchor weighs little. Whole groups move. The anchor is
+    drawn by hash, from those that were no anchor yet where there are enough.
+    """
+    groups = group_items([item.source for item in items], near)
+    now: list[Split] = list(assigned)
+    anchor: list[int] = []
+    for number in range(1, generation + 1):
+        order = sorted(groups, key=lambda group, number=number: _rank(items, group, f"{splits.seed}:{number}"))  # type: ignore[misc]
+        reserve, worn = ([group for group in order if now[group[0]] == name] for name in ("reserve", "held_out"))
+        if not reserve:
+            raise StateConflict(
+                f"the reserve does not last for rotation {number} of the held-out set",
+                next_step="Add evaluation rows that nobody has looked at; they are dealt to the splits by their shares.",
+                generation=generation,
+            )
+        size = sum(map(len, worn))
+        fresh = _first(reserve, size)
+        old = set(anchor)
+        keep = _first(sorted(worn, key=lambda group: group[0] in old), min(ANCHOR_SHARE * size, sum(map(len, fresh)) / 3), over=False)
+        anchor = sorted(position for group in keep for position in group)
+        for group in worn:
+            for position in group:
+                now[position] = "core"
+        for position in (*anchor, *(position for group in fresh for position in group)):
+            now[position] = "held_out"
+    return Dealt(now, tuple(anchor))
+
+
+def _first(groups: Sequence[list[int]], size: float, *, over: bool = True) -> list[list[int]]:
+    """The first groups that hold `size` items together; `over` lets the last one go beyond it."""
+    taken: list[list[int]] = []
+    count = 0
+    for group in groups:
+        if count >= size:
+            break
+        if over or count + len(group) <= size:
+            taken.append(group)
+            count += len(group)
+    return taken

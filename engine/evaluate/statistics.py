@@ -200,6 +200,32 @@ def check_comparable(before: ScoreIdentity, after: ScoreIdentity) -> None:
         )
 
 
+MADE_BY = {"prompt": "the prompt templates", "base": "the base model", "chat_template": "the chat template"}
+"""Parts of an identity that two scores of one suite may differ in when somebody compares them, and must not where the loop chooses."""
+
+
+def made_otherwise(before: ScoreIdentity, after: ScoreIdentity) -> list[str]:
+    """What made two scores besides the weights, where it differs and is known of both: names of `MADE_BY`."""
+    return [name for name in MADE_BY if (one := getattr(before, name)) != (other := getattr(after, name)) and one and other]
+
+
+def check_same_making(before: ScoreIdentity, after: ScoreIdentity) -> None:
+    """Raises IdentityMismatch unless an incumbent and its challenger differ in their weights alone.
+
+    A challenger with another base, chat template or prompt is another product, whose gain says nothing about its training.
+    """
+    check_comparable(before, after)
+    differ = made_otherwise(before, after)
+    if differ:
+        raise IdentityMismatch(
+            "incumbent and challenger were not made the same way: they differ in " + " and in ".join(MADE_BY[name] for name in differ),
+            next_step="Start the iterate run again; it measures both with the domain and the model as they are now.",
+            differ=differ,
+            before={name: getattr(before, name) for name in differ},
+            after={name: getattr(after, name) for name in differ},
+        )
+
+
 def compare(
     before: Sequence[ItemResult],
     after: Sequence[ItemResult],

@@ -6,7 +6,7 @@ of what made it. Infrastructure errors are results with `outcome == "error"`: co
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -73,6 +73,8 @@ class ItemResult(Record):
     cached: bool = False
     tags: dict[str, str] = {}
     source: str = ""
+    item: str = ""
+    """Digest of the scenario's input (16 hex digits): by it an item is known again in an edited suite."""
 
 
 class Interval(Record):
@@ -128,6 +130,10 @@ class ScoreIdentity(Record):
     """Digest of the generation settings."""
     generator: str
     """Digest of the generator's identity; of a floor, its method and training pool."""
+    base: str = ""
+    """Digest of the base model; empty for a floor, and in measurements older than this field."""
+    chat_template: str = ""
+    """Digest of the chat template, likewise."""
 
 
 class EvaluationSummary(Record):
@@ -184,3 +190,55 @@ class PairedComparison(Record):
     """Smallest true difference that this many items would show with 80% power at this confidence, from the paired spread seen."""
     missing: int
     """Items left out because one side had an infrastructure error."""
+
+
+class Look(NamedTuple):
+    """One measurement that included held-out, as the ladder sees it."""
+
+    evaluation_id: str
+    subject: str
+    score: float
+    sources: int
+    answers: str
+    """Names what was measured: two looks with the same are one answer, given twice."""
+
+
+class Reported(NamedTuple):
+    """What is said of a measurement's held-out figures."""
+
+    exact: bool
+    """The figures themselves; otherwise only that they lie at most a step above the best."""
+    best: float
+    """The best score said before."""
+    step: float
+
+
+class HeldOutState(Record):
+    """Where a held-out set stands."""
+
+    generation: int
+    """How often the set has been rotated."""
+    sources: int
+    """Independent sources among its items."""
+    looks: int
+    """Challengers that were measured on it."""
+    budget: int
+    """How many it bears at the stated error."""
+    step: float
+    """How far above the best reported score a challenger must lie before its figures are said."""
+    error: float
+    """How far the best score may lie above the truth because of these looks, on average."""
+    exposed: int = 0
+    """Its items that had been core before, and so may have been looked at: an edit of the suite does that."""
+    reserve: int = 0
+    """Items that are left for a rotation."""
+    spent: bool
+    """No choice should rest on it any more."""
+
+
+class AnchorScore(Record):
+    """One subject on the items that stayed in held-out through a rotation: what connects scores before and after it."""
+
+    subject: str
+    before: Interval
+    after: Interval

@@ -43,7 +43,7 @@ def evaluate_in_worker(context: WorkerContext) -> dict[str, Any]:
     job = EvaluateJob.model_validate(context.config.job)
     workspace = Workspace(Path(context.config.workspace))
     context.report(Progress(phase="loading", message=f"Reading the suite of {job.domain}."))
-    compiled = compile_domain(workspace, job.domain, job.domain_digest)
+    compiled = compile_domain(workspace, job.domain, job.domain_digest, job.generation)
     base = job.base
     if base is None and isinstance(job.profile, ModelProfile):
         base, _ = prepare_base(workspace, job.model, job.profile, job.device, context.report, context.check_cancelled)
@@ -74,7 +74,9 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
     write_jsonl(context.paths.root / RESULTS, [result.model_dump(mode="json") for result in main.results])
     seed = context.config.seed
     summary = EvaluationSummary(
-        identity=identity_for(compiled, settings, generator.identity.digest()),
+        identity=identity_for(
+            compiled, settings, generator.identity.digest(), base=generator.identity.base, chat_template=generator.identity.chat_template
+        ),
         subject=job.subject,
         splits=split_scores(compiled, main.results, job.splits, seed=seed),
         structured=job.structured and output.json_schema is not None,
@@ -94,6 +96,7 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
         summary=summary,
         structured_effect=effect,
         domain_digest=compiled.digest,
+        generation=compiled.manifest.generation,
         standard={"core", "held_out"} <= set(job.splits) and job.structured == output.structured,
         targets_met=reached(job.targets, summary) if job.targets and "held_out" in job.splits else None,
     )

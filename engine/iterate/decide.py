@@ -17,7 +17,7 @@ from engine.evaluate.statistics import compare, reached, shown_above_zero, value
 from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison
 from engine.iterate.types import Clause, Decision
 
-Outcome = Literal["targets_met", "budget_spent", "stalled"]
+Outcome = Literal["targets_met", "budget_spent", "stalled", "held_out_spent"]
 
 
 def decide(

@@ -7,6 +7,7 @@ is submitted under the same key, which the store answers with the run that is al
 
     0.prepare            the base model as safetensors, once a machine (only for a managed model)
     0.compile            the domain: suite, splits, training pool
+    0.rotate             the domain again, when its held-out set was spent and the reserve takes over (`held_out.py`)
     0.floor              baselines without a language model
     0.measure_base       the base on core and held-out
     1.measure_incumbent  only when the run begins with a version; what did not change comes from the cache
@@ -38,10 +39,10 @@ from engine.diagnose.patterns import diagnose, pattern_id, pattern_name, telling
 from engine.diagnose.types import FailurePattern
 from engine.errors import WorkerLost
 from engine.evaluate import records as measurements
-from engine.evaluate.compile import CompiledDomain, load_compiled
+from engine.evaluate.compile import CompiledDomain, load_compiled, rotated_digest
 from engine.evaluate.jobs import CompileJob, FloorJob
-from engine.evaluate.statistics import check_comparable
-from engine.evaluate.types import EvaluationSummary, ItemResult, Split
+from engine.evaluate.statistics import check_comparable, check_same_making
+from engine.evaluate.types import AnchorScore, EvaluationSummary, HeldOutState, ItemResult, Split
 from engine.generate.jobs import PrepareJob
 from engine.generate.open import served_as
 from engine.generate.prepared import find_prepared
@@ -49,6 +50,7 @@ from engine.generate.servers import ModelServers
 from engine.generate.types import PreparedBase
 from engine.iterate import records
 from engine.iterate.decide import Outcome, decide, stop_reason
+from engine.iterate.held_out import anchor_score, held_out_items, held_out_notes, held_out_state, must_stop, rotation_reason
 from engine.iterate.measure import BASE, evaluate_job
 from engine.iterate.summary import final_score, iterate_output
 from engine.iterate.types import IterateJob, Iteration, PatternCount
@@ -173,7 +175,7 @@ class Campaign:
         floor = self.measured_floor(floor_run)
         measured_base = self.measure("0.measure_base", BASE, base, compiled)
         incumbent = self.incumbent(measured_base, base, compiled)
-        while (reason := self.stop_reason(incumbent)) is None:
+        while (reason := self.stop_reason(incumbent, compiled)) is None:
             incumbent = self.play_round(incumbent, floor, base, compiled)
         self.finish(reason, measured_base, floor, incumbent, compiled)
 
@@ -184,10 +186,33 @@ class Campaign:
             self.start("0.prepare", "prepare", lambda: self.dump(PrepareJob(model=self.job.model, profile=self.profile, device=self.job.device)))
         elif "0.measure_base" not in self.children:
             self.driver.servers.warm(self.job.model, self.profile, base, self.job.device)
-        compiling = self.start("0.compile", "compile", lambda: self.dump(CompileJob(domain=self.job.domain, domain_digest=self.job.domain_digest)))
+        compiling = self.start("0.compile", "compile", lambda: self.compile_job(measurements.generation(self.driver.store, self.job.domain)))
         if compiling is None or base is None:
             raise Waiting
-        return base, self.driver.compiled(self.job.domain_digest)
+        return base, self.fresh(self.driver.compiled((compiling.output or {})["domain_digest"]))
+
+    def fresh(self, compiled: CompiledDomain) -> CompiledDomain:
+        """The domain with its held-out set rotated, when that was spent as this run began; else as it is."""
+        if "0.rotate" not in self.children:
+            reason = None if "0.floor" in self.children else rotation_reason(self.held_out(compiled))
+            if reason is None:
+                return compiled
+            generation = measurements.rotate_held_out(
+                self.driver.store,
+                domain=self.job.domain,
+                generation=compiled.manifest.generation,
+                cluster=str(self.run.cluster),
+                suite=compiled.suite_digest,
+                actor=self.run.id,
+                reason=reason,
+            )
+            self.start("0.rotate", "compile", lambda: self.compile_job(generation))
+        rotated = self.need("0.rotate", "compile", lambda: self.compile_job(0))
+        return self.driver.compiled((rotated.output or {})["domain_digest"])
+
+    def held_out(self, compiled: CompiledDomain) -> HeldOutState:
+        """Where the held-out set stands now."""
+        return held_out_state(compiled, *measurements.wear(self.driver.store, held_out_items(compiled)))
 
     def incumbent(self, measured_base: Measured, base: PreparedBase, compiled: CompiledDomain) -> Measured:
         """The version to beat: of the last round, or of the cluster when the run began."""
@@ -228,9 +253,9 @@ class Campaign:
         plan: TrainPlan,
     ) -> Iteration:
         """The ledger row of a round, with its decision."""
-        for before in (incumbent, floor):
-            if before is not None:
-                check_comparable(before.summary.identity, challenger.summary.identity)
+        check_same_making(incumbent.summary.identity, challenger.summary.identity)
+        if floor is not None:
+            check_comparable(floor.summary.identity, challenger.summary.identity)
         failures, left = self.results(incumbent, "core"), self.results(challenger, "core")
         found = diagnose(failures)
         decision = decide(
@@ -256,14 +281,18 @@ class Campaign:
             seconds={step.partition(".")[2]: seconds for step, seconds in self.step_seconds().items() if step.startswith(f"{number}.")},
         )
 
-    def stop_reason(self, incumbent: Measured) -> Outcome | None:
-        return stop_reason(
+    def stop_reason(self, incumbent: Measured, compiled: CompiledDomain) -> Outcome | None:
+        reason = stop_reason(
             targets=self.job.targets,
             incumbent=incumbent.summary,
             budget=self.job.budget,
             verdicts=[iteration.decision.verdict for iteration in self.ledger],
             elapsed_seconds=seconds_between(self.run.created_at, self.driver.clock()),
         )
+        begun = f"{len(self.ledger) + 1}.curate" in self.children  # a round that was begun is judged, whatever its own look used up
+        if reason is None and not begun and must_stop(compiled.domain.data.splits, self.held_out(compiled)):
+            return "held_out_spent"
+        return reason
 
     def finish(self, outcome: Outcome, base: Measured, floor: Measured | None, final: Measured, compiled: CompiledDomain) -> None:
         """Writes the run's output."""
@@ -285,7 +314,22 @@ class Campaign:
             seconds=self.phase_seconds(),
             structured_effect=measurements.structured_effect(self.driver.store, final.evaluation_id),
         )
+        state, anchors = self.held_out(compiled), self.anchors(compiled, base, final)
+        notes = held_out_notes(compiled.domain.data.splits, state, "0.rotate" in self.children, anchors)
+        output = output.model_copy(update={"held_out_use": state, "anchor": anchors, "notes": (*output.notes, *notes)})
         self.driver.supervisor.finish_driver(self.run, state="succeeded", output=output.model_dump(mode="json"))
+
+    def anchors(self, compiled: CompiledDomain, base: Measured, final: Measured) -> tuple[AnchorScore, ...]:
+        """Base and incumbent on the items that stayed through the rotation, where they were measured before it."""
+        found: list[AnchorScore | None] = []
+        for measured in {each.subject: each for each in (base, final)}.values():
+            manifest = compiled.manifest
+            earlier = measurements.look_before(self.driver.store, str(self.run.cluster), measured.subject, manifest.generation)
+            if earlier is not None:
+                before = measurements.item_results(self.driver.store, self.driver.artifacts, earlier, "held_out")
+                now = self.results(measured, "held_out")
+                found.append(anchor_score(compiled.domain.eval.accept, measured.subject, manifest.anchor, before, now))
+        return tuple(each for each in found if each is not None)
 
     # -- the jobs of the steps -----------------------------------------------------------------------------------------------------
 
@@ -293,6 +337,10 @@ class Campaign:
     def dump(job: Any) -> dict[str, Any]:
         dumped: dict[str, Any] = job.model_dump(mode="json")
         return dumped
+
+    def compile_job(self, generation: int) -> dict[str, Any]:
+        digest = rotated_digest(self.job.domain_digest, generation)
+        return self.dump(CompileJob(domain=self.job.domain, domain_digest=digest, generation=generation))
 
     def measure(self, step: str, subject: str, base: PreparedBase, compiled: CompiledDomain) -> Measured:
         """Measures `subject` on core and held-out."""
@@ -324,6 +372,7 @@ class Campaign:
             base=base,
             domain=self.job.domain,
             domain_digest=compiled.digest,
+            generation=compiled.manifest.generation,
             output=compiled.domain.contract.output,
             device=self.job.device,
         )

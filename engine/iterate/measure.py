@@ -46,6 +46,7 @@ def evaluate_job(
     base: PreparedBase | None,
     domain: str,
     domain_digest: str,
+    generation: int = 0,
     output: Output,
     device: Device,
     splits: tuple[Split, ...] = ("core", "held_out"),
@@ -59,6 +60,7 @@ def evaluate_job(
     return EvaluateJob(
         domain=domain,
         domain_digest=domain_digest,
+        generation=generation,
         model=model,
         profile=profile,
         base=base,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from engine.base.record import Record
 from engine.config import Budget, Device
-from engine.evaluate.types import Interval, PairedComparison
+from engine.evaluate.types import AnchorScore, HeldOutState, Interval, PairedComparison
 from engine.train.types import TrainPlan
 
 
@@ -92,7 +92,7 @@ class IterateOutput(Record):
     """What an iterate run leaves behind."""
 
     cluster: str
-    outcome: Literal["targets_met", "budget_spent", "stalled"]
+    outcome: Literal["targets_met", "budget_spent", "stalled", "held_out_spent"]
     targets: dict[str, float]
     targets_met: bool
     """True as well when there are no targets and at least one challenger was accepted."""
@@ -108,6 +108,10 @@ class IterateOutput(Record):
     against_floor: PairedComparison | None
     structured_effect: PairedComparison | None = None
     """What decoding under the schema bought the final version, paired on core."""
+    held_out_use: HeldOutState | None = None
+    """How often the held-out set has been looked at, and how often it may be."""
+    anchor: tuple[AnchorScore, ...] = ()
+    """After a rotation: the same items before and after it."""
     iterations: tuple[Iteration, ...]
     seconds: dict[str, float]
     """Wall time of each phase, summed over iterations; `total` is the run's."""

@@ -76,6 +76,11 @@ def versions(store: Store, cluster: str) -> list[Version]:
     return _versions(store, "cluster = ? ORDER BY created_at DESC, id", [cluster])
 
 
+def accepted(store: Store) -> frozenset[str]:
+    """Every version that a round has accepted."""
+    return frozenset(row[0] for row in store.read("SELECT id FROM version WHERE state = 'accepted'"))
+
+
 def _versions(store: Store, where: str, parameters: list[Any]) -> list[Version]:
     rows = store.read(f"SELECT {', '.join(_COLUMNS)} FROM version WHERE {where}", parameters)  # noqa: S608 - both parts are this file's own
     found = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]

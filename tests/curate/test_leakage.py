@@ -40,12 +40,14 @@ def test_unrelated_rows_pass() -> None:
     refuse_leaks(find_leaks([row("I would like a refund for my last payment.")], [item(SENTENCE)], 0.8))
 
 
-def test_a_hit_stops_with_the_pair_named_and_no_text_of_the_item_shown() -> None:
+def test_a_hit_stops_with_the_row_named_and_of_the_item_its_id_only_when_it_is_of_core() -> None:
+    with pytest.raises(LeakageFound, match="'item-9' of the core split"):
+        refuse_leaks(find_leaks([row(SENTENCE)], [item(SENTENCE, "core", "item-9")], 0.8))
     with pytest.raises(LeakageFound) as caught:
         refuse_leaks(find_leaks([row(SENTENCE.lower(), "row-7")], [item(SENTENCE, name="item-9")], 0.8))
     shown = str(caught.value.as_record())
     assert "row-7" in shown
-    assert "item-9" in shown
+    assert "item-9" not in shown
     assert "Lyon" not in shown
     assert "lyon" not in shown
 
