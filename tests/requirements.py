@@ -341,4 +341,19 @@ PROMISES: tuple[Promise, ...] = (
         "The demo's path works end to end with a real model: base, floor, training, proof, paired decision.",
         "iterate/test_real_iterate.py",
     ),
+    # ---- learning that can be trusted: held-out integrity -----------------------------------------------------------------------
+    promise(
+        "held_out.budget",
+        "Each look at held-out is a row; a budget says how many the set bears, and a challenger's figures are said only above the ladder's step.",
+        "evaluate/test_holdout.py",
+        "iterate/test_held_out.py::test_a_challenger_below_the_ladders_step_is_told_in_words_alone",
+    ),
+    promise(
+        "held_out.rotation",
+        "A spent held-out set is rotated from the reserve by the next run, for good, with an anchor that connects the scores.",
+        "evaluate/test_holdout.py",
+        "iterate/test_held_out.py",
+    ),
+    promise("held_out.unseen", "No surface, log or event returns a held-out item.", "iterate/test_held_out.py::test_no_surface_returns_a_held_out_item"),
+    promise("held_out.cheats", "Known ways to cheat are each met by a refusal that names them.", "evaluate/test_cheats.py"),
 )

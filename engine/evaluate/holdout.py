@@ -38,6 +38,9 @@ LEAST_ERROR = 0.05
 ANCHOR_SHARE = 0.25
 """Of the old held-out items, how many stay at a rotation; and at most this share of the new ones, whatever the reserve holds."""
 
+LEAST_RESERVE = 20
+"""A reserve of fewer items is not rotated in: a set of so few decides nothing."""
+
 
 def stated_error(sources: int) -> float:
     """How far the best score may lie above the truth, on average, because of the looks that the budget allows."""

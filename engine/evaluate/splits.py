@@ -17,7 +17,7 @@ from typing import NamedTuple
 from engine.base.digests import sha256_hex
 from engine.config import Splits
 from engine.errors import StateConflict
-from engine.evaluate.holdout import ANCHOR_SHARE
+from engine.evaluate.holdout import ANCHOR_SHARE, LEAST_RESERVE
 from engine.evaluate.similarity import NearPair
 from engine.evaluate.types import Split
 
@@ -90,9 +90,9 @@ class Dealt(NamedTuple):
 def rotate(items: Sequence[Item], near: Iterable[NearPair], assigned: Sequence[Split], splits: Splits, generation: int) -> Dealt:
     """The splits after so many rotations. StateConflict when the reserve does not last that long.
 
-    Each rotation takes from the reserve as many items as held-out has (all, when there are fewer) and keeps as anchor a quarter of the old
-    held-out items, but at most a third as many as are new, so that what leaked of the anchor weighs little. Whole groups move. The anchor is
-    drawn by hash, from those that were no anchor yet where there are enough.
+    Each rotation keeps a quarter of the held-out items as anchor and fills the rest from the reserve; where that has less, the anchor shrinks
+    to a third of what is new, so that what leaked of it weighs little. Whole groups move. What would be too little for another rotation comes
+    along. The anchor is drawn by hash, from items that were no anchor yet where there are enough.
     """
     groups = group_items([item.source for item in items], near)
     now: list[Split] = list(assigned)
@@ -107,7 +107,8 @@ def rotate(items: Sequence[Item], near: Iterable[NearPair], assigned: Sequence[S
                 generation=generation,
             )
         size = sum(map(len, worn))
-        fresh = _first(reserve, size)
+        wanted = (1 - ANCHOR_SHARE) * size
+        fresh = reserve if sum(map(len, reserve)) - wanted < LEAST_RESERVE else _first(reserve, wanted)
         old = set(anchor)
         keep = _first(sorted(worn, key=lambda group: group[0] in old), min(ANCHOR_SHARE * size, sum(map(len, fresh)) / 3), over=False)
         anchor = sorted(position for group in keep for position in group)

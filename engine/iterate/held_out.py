@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from engine.config import Acceptance, Splits
 from engine.evaluate.compile import CompiledDomain
 from engine.evaluate.grading import item_digest
-from engine.evaluate.holdout import state_of
+from engine.evaluate.holdout import LEAST_RESERVE, state_of
 from engine.evaluate.statistics import interval, value_of
 from engine.evaluate.types import AnchorScore, HeldOutState, ItemResult, Scenario
 
@@ -41,7 +41,7 @@ def sources_of(scenarios: Sequence[Scenario]) -> int:
 
 def rotation_reason(state: HeldOutState) -> str | None:
     """Why the set should be rotated now; None when it is not spent or nothing is left to rotate in."""
-    if not state.spent or not state.reserve:
+    if not state.spent or state.reserve < LEAST_RESERVE:
         return None
     if state.looks >= state.budget:
         return f"{state.looks} of {state.budget} looks were used; the reserve takes over"
@@ -80,17 +80,18 @@ def held_out_notes(splits: Splits, state: HeldOutState, rotated: bool, anchors: 
         )
     if state.exposed:
         notes.append(f"{state.exposed} held-out items had been core before an edit of the suite, so they may have been looked at.")
+    left = f"too small a reserve ({state.reserve} items)" if state.reserve else "no reserve"
     if state.spent:
-        if state.reserve:
+        if state.reserve >= LEAST_RESERVE:
             notes.append("The held-out set is spent: the next iterate run rotates the reserve in.")
         elif splits.when_spent == "stop":
             notes.append(
-                "The held-out set is spent and no reserve is left, so nothing more is chosen by it. Add evaluation rows that nobody has looked at, "
+                f"The held-out set is spent and {left} is left, so nothing more is chosen by it. Add evaluation rows that nobody has looked at, "
                 "or set data.splits.when_spent to go_on and read the figures with that in mind."
             )
         else:
             notes.append(
-                "The held-out set is spent and no reserve is left; the domain says to go on. "
+                f"The held-out set is spent and {left} is left; the domain says to go on. "
                 f"The best score may be more than {state.error:g} too high."
             )
     return notes

@@ -30,6 +30,7 @@ from engine.generate.fingerprint import fingerprint_probe_texts
 from engine.generate.types import Fingerprint
 from engine.jobs.types import Progress
 from engine.jobs.worker import WorkerContext, run_worker
+from engine.train.adapter_file import refuse_untrained
 from engine.train.environment import enter_environment, training_environment
 from engine.train.jobs import TrainJob
 from engine.train.rows import CuratedRow, read_dataset
@@ -76,6 +77,7 @@ def write_outputs(job: TrainJob, rows: list[CuratedRow], trained: Trained, paths
 
     outputs = paths.outputs
     save_adapter(trained.model, outputs / "adapter", base_digest=job.base.digest)
+    refuse_untrained(outputs / "adapter")
     adapter = tree_sha256(outputs / "adapter")
     if job.plan.merge:
         merge(Path(job.base.directory), outputs / "adapter", outputs / "merged")

@@ -38,16 +38,16 @@ def opened(workspace: Workspace) -> tuple[Store, Artifacts]:
     return Store.open(workspace, (records.TABLES, StageTables(migrations=(), reducers={"finish": finish}))), artifacts
 
 
-def summary(rows, subject="base") -> EvaluationSummary:
-    identity = ScoreIdentity(suite="a", grading="b", prompt="c", settings="d", generator="e")
+def summary(rows, subject="base", **parts: str) -> EvaluationSummary:
+    identity = ScoreIdentity.model_validate({"suite": "a", "grading": "b", "prompt": "c", "settings": "d", "generator": "e"} | parts)
     splits = tuple(summarise_split(rows, split) for split in ("core", "held_out"))
     return EvaluationSummary(identity=identity, subject=subject, splits=splits, structured=True, generated=len(rows), cached=0, seconds=1.0)
 
 
-def record(store: Store, artifacts: Artifacts, workspace: Workspace, run: str, rows, *, subject: str = "base", kind: str = "evaluate") -> None:
+def record(store: Store, artifacts: Artifacts, workspace: Workspace, run: str, rows, *, subject: str = "base", kind: str = "evaluate", **parts: str) -> None:
     file = workspace.root / f"{run}.jsonl"
     write_jsonl(file, [row.model_dump(mode="json") for row in rows])
-    made = summary(rows, subject)
+    made = summary(rows, subject, **parts)
     output = (
         EvaluateOutput(summary=made, domain_digest="d1")
         if kind == "evaluate"
