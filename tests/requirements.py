@@ -341,4 +341,5 @@ PROMISES: tuple[Promise, ...] = (
         "The demo's path works end to end with a real model: base, floor, training, proof, paired decision.",
         "iterate/test_real_iterate.py",
     ),
+    promise("show.overhead", "What an iterate run spends beyond generating and training is measured, and all generating counts.", "bench/test_iterate.py"),
 )
