@@ -466,13 +466,16 @@ class Acceptance(Record):
     metric: Literal["score", "pass_rate"] = "score"
     """What is compared."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """Of the paired interval, which must lie above zero."""
+    """Of the paired interval, which must lie above zero. Later attempts on the same held-out items have to show more, so that all of them together
+    accept a challenger that is no better with at most the chance that this leaves."""
     slice_tolerance: Share = 0.1
     """A slice with at least `slice_minimum` items may lose this much before it blocks."""
     slice_minimum: int = Field(default=20, ge=1)
     """Slices with fewer items inform but do not block."""
     safety_tolerance: Share = 0.0
     """How much more often a safety net may be breached."""
+    regression_tolerance: Share = 0.15
+    """Share of the items that the incumbent passes which the challenger may fail, beyond what the incumbent's own unsteadiness explains."""
     floor: Literal["above", "not_below", "ignore"] = "above"
     """`above`: the paired interval against the floor must lie above zero. `not_below`: it must not lie below zero."""
 

@@ -240,6 +240,9 @@ class Campaign:
             challenger=self.results(challenger, "held_out"),
             floor=None if floor is None else self.results(floor, "held_out"),
             seed=self.job.seed,
+            attempt=1 + records.attempts(self.driver.store, str(self.run.cluster), challenger.summary.identity.suite),
+            stability=incumbent.summary.stability,
+            regressions=lost_items(failures, left),
         )
         return Iteration(
             iteration=number,
@@ -251,6 +254,7 @@ class Campaign:
             patterns=tuple(pattern_count(pattern) for pattern in found.patterns[:10]),
             fixed=changes(failures, left),
             rows=rows,
+            suite=challenger.summary.identity.suite,
             plan=plan,
             decision=decision,
             seconds={step.partition(".")[2]: seconds for step, seconds in self.step_seconds().items() if step.startswith(f"{number}.")},
@@ -380,6 +384,13 @@ class Campaign:
 def pattern_count(pattern: FailurePattern) -> PatternCount:
     """A pattern as the ledger keeps it."""
     return PatternCount(pattern=pattern.pattern, name=pattern.name, items=pattern.items, share=pattern.share)
+
+
+def lost_items(before: Sequence[ItemResult], after: Sequence[ItemResult]) -> tuple[str, ...]:
+    """Core scenarios that passed before and fail now, at most fifty."""
+    passed = {result.scenario_id for result in before if result.outcome == "graded" and result.passed}
+    failed = {result.scenario_id for result in after if result.outcome == "graded" and not result.passed}
+    return tuple(sorted(passed & failed))[:50]
 
 
 def changes(before: Sequence[ItemResult], after: Sequence[ItemResult]) -> tuple[PatternCount, ...]:

@@ -29,7 +29,7 @@ class IterateJob(Record):
 class Clause(Record):
     """One condition of acceptance, with its figure and its limit."""
 
-    name: Literal["improvement", "floor", "slices", "safety_nets", "complete"]
+    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "complete"]
     passed: bool
     sentence: str
     """What was found, with figures."""
@@ -46,6 +46,10 @@ class Decision(Record):
     """On held-out."""
     detectable: str
     """The smallest difference that this suite could have shown, in a sentence."""
+    attempt: int = 1
+    """Which challenger of this cluster was judged on this held-out set, from 1; the later, the more it has to show."""
+    regressions: tuple[str, ...] = ()
+    """Core scenarios that passed before and fail now; at most fifty. (Of held-out only their number is said.)"""
 
 
 class PatternCount(Record):
@@ -72,6 +76,8 @@ class Iteration(Record):
     """Patterns of the incumbent with their change: how many fewer items the challenger fails for this reason."""
     rows: int
     """Training rows."""
+    suite: str = ""
+    """Digest of the suite that both were measured on."""
     plan: TrainPlan
     decision: Decision
     seconds: dict[str, float]
