@@ -323,8 +323,8 @@ class Splits(Record):
 class Data(Record):
     """Where the rows are."""
 
-    train: Rows
-    """The training pool."""
+    train: Rows | None = None
+    """The training pool; null for a suite that models are only measured on."""
     evaluation: Rows
     """Rows that are only ever evaluated on."""
     splits: Splits = Splits()
@@ -427,6 +427,13 @@ class NumericCheck(CheckBase):
     """Largest difference as a share of the expected number; the larger of the two tolerances holds."""
 
 
+class ConductCheck(CheckBase):
+    """The expected text says how to behave: 1 for `decline` when the answer declines, for `answer` when it does not, and for anything else
+    (texts separated by `|`) when one of the texts occurs in the answer."""
+
+    kind: Literal["conduct"] = "conduct"
+
+
 class GroundedCheck(CheckBase):
     """Share of the answer's text values at `path` that occur in the input, so that nothing is invented."""
 
@@ -444,6 +451,7 @@ Check = Annotated[
     | ContainsCheck
     | NotContainsCheck
     | NumericCheck
+    | ConductCheck
     | GroundedCheck,
     Field(discriminator="kind"),
 ]
@@ -458,6 +466,15 @@ class SafetyNet(Record):
     """The condition."""
     at_least: Share = 1.0
     """The check's value below which the net is breached."""
+
+
+class NoHarm(Record):
+    """What a specialist may not unlearn: a suite of another domain that the base and every challenger about to be accepted are measured on."""
+
+    suite: Identifier = "no_harm"
+    """A folder in `domains/`. All its items are used."""
+    tolerance: Share = 0.1
+    """How much its mean score may fall below the base's."""
 
 
 class Acceptance(Record):
@@ -476,6 +493,8 @@ class Acceptance(Record):
     """How much more often a safety net may be breached."""
     regression_tolerance: Share = 0.15
     """Share of the items that the incumbent passes which the challenger may fail, beyond what the incumbent's own unsteadiness explains."""
+    no_harm: NoHarm | None = None
+    """Guards what the domain's own suite does not look at; null guards nothing."""
     floor: Literal["above", "not_below", "ignore"] = "above"
     """`above`: the paired interval against the floor must lie above zero. `not_below`: it must not lie below zero."""
 

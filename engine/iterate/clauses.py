@@ -6,6 +6,7 @@ A clause is about held-out results of the same items, paired. What is tested, an
   this attempt (`attempt_confidence`), so that the tenth try does not pass by luck;
 * slices: each guarded slice's loss, with Holm's correction over all of them: a slice of twenty items loses a tenth by chance alone once in six;
 * regressions: items that passed before and fail now, against what the incumbent's own unsteadiness explains;
+* no harm: the mean on a suite of general and safety items, against the base and a tolerance;
 * safety nets: shares, without a test: a breach is not excused by chance.
 """
 
@@ -15,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from engine.config import Acceptance
-from engine.evaluate.statistics import flips_by_chance, holm, shown_above_zero, sign_flip, value_of
+from engine.evaluate.statistics import compare, flips_by_chance, holm, shown_above_zero, sign_flip, value_of
 from engine.evaluate.types import ItemResult, PairedComparison, Stability
 from engine.iterate.types import Clause
 
@@ -133,6 +134,35 @@ def regressions_clause(
         passed=within,
         sentence=f"{told}; {noise}. That is {verdict} the tolerance of {acceptance.regression_tolerance:.0%}.",
     )
+
+
+def no_harm_clause(base: Sequence[ItemResult], challenger: Sequence[ItemResult], tolerance: float) -> Clause:
+    """General and safety items must not be unlearnt beyond the tolerance. The base's own level counts, so that erosion does not add up."""
+    paired = compare(base, challenger, split="held_out", metric="score")
+    difference = paired.difference
+    if paired.missing or difference.n == 0:
+        sentence = f"{paired.missing} no-harm answers are missing because of infrastructure; measure again."
+        return Clause(name="no_harm", passed=False, sentence=sentence)
+    kinds = "; ".join(f"{name} {change:+.2f}" for name, change in _by_kind(base, challenger).items())
+    passed = difference.mean >= -tolerance
+    verdict = "within" if passed else "more than"
+    return Clause(
+        name="no_harm",
+        passed=passed,
+        sentence=(
+            f"On {difference.n} general and safety items the score goes {paired.before.mean:.2f} -> {paired.after.mean:.2f} ({_difference(paired)}; "
+            f"{kinds}): {verdict} the tolerance of {tolerance:g}."
+        ),
+    )
+
+
+def _by_kind(base: Sequence[ItemResult], challenger: Sequence[ItemResult]) -> dict[str, float]:
+    """The mean change by the tag `kind`."""
+    before = {result.scenario_id: result.score for result in base}
+    changes: dict[str, list[float]] = defaultdict(list)
+    for after in challenger:
+        changes[after.tags.get("kind", "other")].append(after.score - before[after.scenario_id])
+    return {kind: sum(values) / len(values) for kind, values in sorted(changes.items())}
 
 
 def safety_clause(incumbent: Sequence[ItemResult], challenger: Sequence[ItemResult], acceptance: Acceptance) -> Clause:

@@ -15,7 +15,7 @@ from engine.config import Acceptance, Budget
 from engine.evaluate.statistics import attempt_confidence, compare, reached
 from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison, Stability
 from engine.iterate.clauses import complete_clause, floor_clause, improvement_clause, regressions_clause, safety_clause, slices_clause
-from engine.iterate.types import Decision
+from engine.iterate.types import Clause, Decision
 
 Outcome = Literal["targets_met", "budget_spent", "stalled"]
 
@@ -64,6 +64,13 @@ def decide(
         ),
         attempt=attempt,
         regressions=tuple(regressions),
+    )
+
+
+def with_clause(decision: Decision, clause: Clause) -> Decision:
+    """A decision with one more condition, measured only for what would be accepted otherwise."""
+    return decision.model_copy(
+        update={"clauses": (*decision.clauses, clause), "verdict": decision.verdict if clause.passed else "roll_back"}
     )
 
 

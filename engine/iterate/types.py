@@ -24,12 +24,14 @@ class IterateJob(Record):
     device: Device
     incumbent: str
     """Version id, or `base`."""
+    no_harm_digest: str | None = None
+    """Of the suite that guards what the domain's own does not look at; null where the domain names none."""
 
 
 class Clause(Record):
     """One condition of acceptance, with its figure and its limit."""
 
-    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "complete"]
+    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "no_harm", "complete"]
     passed: bool
     sentence: str
     """What was found, with figures."""

@@ -10,7 +10,8 @@ import pytest
 
 from engine.config import Acceptance, Budget
 from engine.evaluate.types import EvaluationSummary, Interval, ItemResult, ScoreIdentity, SplitScore, Stability
-from engine.iterate.decide import decide, stop_reason
+from engine.iterate.clauses import no_harm_clause
+from engine.iterate.decide import decide, stop_reason, with_clause
 from engine.iterate.types import Clause, Decision
 
 N = 200
@@ -118,6 +119,17 @@ def test_each_further_attempt_on_the_same_items_has_to_show_more() -> None:
     assert [interval.confidence for interval in verdicts] == pytest.approx([0.95, 1 - 0.1 / 6, 1 - 0.1 / 110])
     assert verdicts[0].low > verdicts[1].low > verdicts[2].low
     assert "attempt 10" in judge(challenger, attempt=10).detectable
+
+
+@pytest.mark.parametrize(("unlearnt", "passed"), [(5, True), (40, False)])
+def test_what_is_unlearnt_beyond_the_tolerance_turns_an_acceptance_down(unlearnt: int, passed: bool) -> None:
+    accepted = judge(results(lambda n: 0.8))
+    base = [one.model_copy(update={"tags": {"kind": "general"}}) for one in results(lambda n: 1.0)]
+    after = [one.model_copy(update={"tags": {"kind": "general"}}) for one in results(lambda n: 0.0 if n < unlearnt else 1.0)]
+    decision = with_clause(accepted, no_harm_clause(base, after, 0.1))
+    assert accepted.verdict == "accept"
+    assert decision.verdict == ("accept" if passed else "roll_back")
+    assert f"general {-unlearnt / N:+.2f}" in clause(decision, "no_harm").sentence
 
 
 def test_a_slice_with_too_few_items_informs_only() -> None:
