@@ -7,15 +7,14 @@ best said before (`engine/evaluate/holdout.py`). Pure; takes outputs as data and
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from engine.evaluate.holdout import in_words
 from engine.evaluate.types import EvaluationSummary, Reported
 
-_FIGURE = re.compile(r"\d\.\d{3}")
-"""How sentences write a mean or a difference."""
+_SAID = ("complete", "no_harm")
+"""Clauses whose sentences hold no figure of the held-out score."""
 _COMPARISONS = ("against_incumbent", "against_floor", "detectable")
 
 
@@ -52,8 +51,8 @@ def iterate_output(output: Mapping[str, Any], said: Mapping[str, Reported]) -> d
 
 
 def _without_figures(clause: Mapping[str, Any], said: Reported) -> str:
-    """A clause's sentence; where it has figures, its verdict, and for the improvement what the ladder says."""
-    if not _FIGURE.search(clause["sentence"]):
+    """A clause's sentence; where it may have figures, its verdict, and for the improvement what the ladder says."""
+    if clause["name"] in _SAID:
         return str(clause["sentence"])
     if clause["name"] == "improvement":
         return f"An improvement is {'' if clause['passed'] else 'not '}shown: held-out is {in_words(said)}."

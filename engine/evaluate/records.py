@@ -282,7 +282,8 @@ def latest_use(store: Store) -> dict[str, Use]:
     """How the held-out set of each cluster stood after the latest look at it, in one query."""
     rows = store.read(
         "SELECT mine.cluster, mine.suite, arg_max(l.generation, l.seq), arg_max(l.sources, l.seq), arg_max(l.looks, l.seq), "
-        "arg_max(l.exposed, l.seq) FROM (SELECT cluster, arg_max(suite, seq) AS suite FROM look WHERE cluster IS NOT NULL GROUP BY cluster) mine "
+        "arg_max(l.exposed, l.seq) FROM (SELECT cluster, arg_max(suite, seq) AS suite FROM evaluation "
+        "WHERE standard AND cluster IS NOT NULL GROUP BY cluster) mine "
         "JOIN look l ON l.suite = mine.suite GROUP BY mine.cluster, mine.suite"
     )
     return {cluster: Use(*use) for cluster, *use in rows}

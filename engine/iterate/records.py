@@ -57,6 +57,12 @@ def iterations(store: Store, run_id: str) -> tuple[Iteration, ...]:
     return tuple(Iteration.model_validate_json(record) for (record,) in rows)
 
 
+def attempts(store: Store, cluster: str, suite: str) -> int:
+    """Challengers of a cluster that have been judged on this suite, over all its runs. A changed suite is another one, and counts anew."""
+    rows = store.read("SELECT count(*) FROM iteration WHERE cluster = ? AND json_extract_string(record, '$.suite') = ?", [cluster, suite])
+    return int(rows[0][0])
+
+
 def record_iteration(store: Store, run_id: str, cluster: str, iteration: Iteration) -> None:
     """Writes a round, once however often it is called."""
     store.submit(
