@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from engine.engine import Engine, stage_tables
 from engine.errors import ModelsmithError
 from engine.evaluate import records
 from engine.evaluate.compile import CompiledDomain, load_compiled
+from engine.evaluate.types import Scenario
 from engine.iterate.types import IterateOutput
 from engine.store.rebuild import verify
 from server.render import evaluate_summary, iterate_summary, render
@@ -32,10 +33,15 @@ def secret_rows(start: int, count: int) -> list[dict[str, Any]]:
     dice = random.Random(start)
     made = rows(start, count)
     for row in made:
-        word = MARK + "".join(dice.choices("bcdfghjklmnp", k=12))
-        row["id"], row["input"]["message"] = f"id-{word}", f"{row['input']['message']} {word}"
-        row["expected"]["reference"] = f"ref-{word}"
+        names, texts, answers = (MARK + "".join(dice.choices("bcdfghjklmnp", k=12)) for _ in range(3))
+        row["id"], row["input"]["message"] = names, f"{row['input']['message']} {texts}"
+        row["expected"]["reference"] = answers
     return made
+
+
+def words_of(scenarios: Iterable[Scenario]) -> set[str]:
+    """What would give an item away: its id, the rare word of its text, its expected answer."""
+    return {word for one in scenarios for word in (one.id, one.input["message"].split()[-1], one.expected["reference"])}
 
 
 @dataclass
@@ -99,13 +105,9 @@ def test_a_rotation_is_a_fact_of_the_domain_that_stays_and_measurements_across_i
 
 def test_no_surface_returns_a_held_out_item(played: Played) -> None:
     engine = played.engine
-    secrets = {
-        word.lower()
-        for compiled in played.generations
-        for scenario in compiled.of_split("held_out", "reserve")
-        for word in (scenario.id, scenario.id.removeprefix("id-"), scenario.expected["reference"])
-    } - {word for scenario in played.generations[-1].of_split("core") for word in (scenario.id, scenario.id.removeprefix("id-"), scenario.expected["reference"])}
-    assert len(secrets) > 200
+    now = played.generations[-1]
+    secrets = words_of(now.of_split("held_out", "reserve"))
+    assert len(secrets) == 3 * now.manifest.scenarios["held_out"] > 200
     said: list[str] = []
 
     def ask(name: str, /, **arguments: Any) -> Any:
@@ -153,10 +155,12 @@ def test_no_surface_returns_a_held_out_item(played: Played) -> None:
     said.extend(str(row) for row in engine.store.read("SELECT * FROM event"))
     said.extend(path.read_text() for path in engine.workspace.runs.rglob("progress.jsonl"))
     said.extend(path.read_text(errors="replace") for path in engine.workspace.state.rglob("*.log"))
-    assert {tool.name for tool in TOOLS} >= {"fleet_status", "compare"}
-    found = {secret for secret in secrets for text in said if secret in text.lower()}
-    assert not found
-    assert any(MARK in text for text in said), "core items are shown, so the search would have found the others"
+    everything = "\n".join(said).lower()
+    # The double, unlike a model, knows all expected answers, and gives some of them to other questions: to core ones, which are shown.
+    its_answers = "".join(each.answer for one in evaluations for each in records.item_results(engine.store, engine.artifacts, one, "core"))
+    assert {secret for secret in secrets if secret in everything and secret not in its_answers} == set()
+    assert len([secret for secret in secrets if secret not in its_answers]) > 200
+    assert words_of(now.of_split("core")) & {word for word in words_of(now.of_split("core")) if word in everything}, "what is shown is found"
 
 
 def test_a_challenger_below_the_ladders_step_is_told_in_words_alone(played: Played) -> None:
