@@ -112,6 +112,8 @@ def _about_the_answer(answer: Answer, judged: Judged) -> list[str]:
     not_json = judged.output.kind == "text" or bool(judged.answer.problem)
     if not_json and _REFUSAL.match(answer.text[:200]):
         seen.append("refusal")
+    if judged.output.kind == "text" and isinstance(judged.expected, str) and _REFUSAL.match(judged.expected[:200]):
+        seen.append("refusal_expected")
     form = judged.answer.problem or (schema_observation(judged.output, judged.answer.value) if judged.output.kind == "json" else "")
     return [*seen, form] if form else seen
 
