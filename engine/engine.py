@@ -711,7 +711,9 @@ def patterns_page(evaluation_id: str, cluster: str, summary: EvaluationSummary, 
     )
 
 
-def trends_page(evaluation_id: str, summary: EvaluationSummary, found: Diagnosis, over_time: Sequence[Trend], start: int, limit: int) -> DiagnosisPage:
+def trends_page(
+    evaluation_id: str, summary: EvaluationSummary, found: Diagnosis, over_time: Sequence[Trend], start: int, limit: int
+) -> DiagnosisPage:
     """A page of patterns over a cluster's rounds: what came back and what never moved first."""
     rounds = len(over_time[0].items) - 1 if over_time else 0
     counts = Counter(trend.verdict for trend in over_time)

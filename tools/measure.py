@@ -28,7 +28,7 @@ class EvaluateArguments(Record):
     ] = "incumbent"
     splits: Annotated[
         tuple[Literal["core", "held_out"], ...],
-        Field(min_length=1, max_length=2, description="Core is for diagnosis, held_out for decisions; the reserve is kept back."),
+        Field(min_length=1, max_length=2, description="Core is for diagnosis, held_out for decisions."),
     ] = ("core", "held_out")
     structured: Annotated[
         bool | None, Field(description="Decode under the domain's JSON schema; absent takes the domain's setting.")
@@ -59,7 +59,7 @@ class DiagnoseArguments(Record):
     ] = None
     view: Annotated[
         Literal["patterns", "trends", "requests"],
-        Field(description="trends: patterns over all rounds. requests: labels to check, scenarios wanted."),
+        Field(description="trends: patterns over rounds. requests: to people, about labels and scenarios."),
     ] = "patterns"
     cursor: Cursor = None
     limit: PageLimit = 10

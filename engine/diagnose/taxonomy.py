@@ -259,6 +259,8 @@ def load_taxonomy(entries: tuple[ClassEntry, ...], observations: dict[str, Obser
 
 
 TAXONOMY: dict[FailureClass, ClassEntry] = load_taxonomy(_ENTRIES, OBSERVATIONS)
+ACROSS: frozenset[FailureClass] = frozenset(name for name, entry in TAXONOMY.items() if entry.across)
+"""Classes made by facts across items or measurements: each is its own kind."""
 
 
 # ---- reading observations ------------------------------------------------------------------------------------------------------------
@@ -266,10 +268,7 @@ TAXONOMY: dict[FailureClass, ClassEntry] = load_taxonomy(_ENTRIES, OBSERVATIONS)
 
 def class_of(kind: str) -> FailureClass:
     """The class that an observation of this kind makes; a class found across measurements is its own kind."""
-    for name in TAXONOMY:
-        if name == kind and TAXONOMY[name].across:
-            return name
-    return OBSERVATIONS.get(kind, UNKNOWN).failure_class
+    return next((name for name in ACROSS if name == kind), OBSERVATIONS.get(kind, UNKNOWN).failure_class)
 
 
 def known_observations(result: ItemResult) -> list[tuple[str, str]]:
@@ -298,7 +297,7 @@ def pattern_id(kind: str, detail: str) -> str:
 
 def pattern_name(kind: str, detail: str) -> str:
     """A group in words."""
-    if kind in TAXONOMY and class_of(kind) == kind and TAXONOMY[class_of(kind)].across:
+    if kind in ACROSS:
         return TAXONOMY[class_of(kind)].title.lower()
     entry = OBSERVATIONS.get(kind, UNKNOWN)
     if detail.startswith(LIKE):
@@ -310,4 +309,4 @@ def pattern_name(kind: str, detail: str) -> str:
 
 
 def _is_whole(kind: str) -> bool:
-    return kind in WITHOUT_DETAIL or (kind in TAXONOMY and class_of(kind) == kind)
+    return kind in WITHOUT_DETAIL or kind in ACROSS
