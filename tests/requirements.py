@@ -351,6 +351,7 @@ PROMISES: tuple[Promise, ...] = (
         "diagnosis.cheap",
         "Examples in the prompt and the schema switch are measured on core before the first training, and the ledger shows what each bought.",
         "diagnose/test_try_cheap.py",
+        "iterate/test_iterate_run.py::test_diagnosis_and_comparison_read_what_the_run_measured_and_tried",
     ),
     # ---- what it must show ------------------------------------------------------------------------------------------------------
     promise(

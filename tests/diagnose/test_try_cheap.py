@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,12 @@ from engine.config import ModelProfile, ScriptedProfile
 from engine.diagnose import worker
 from engine.diagnose.jobs import TryCheapJob, TryCheapOutput
 from engine.diagnose.try_cheap import plan_trials
-from engine.engine import Engine
 from engine.evaluate.compile import CompiledDomain, compile_domain, domain_digest
 from engine.evaluate.prompts import render_messages, render_target, render_with_examples
 from engine.generate.types import Answer, FingerprintReport, GeneratorIdentity, Request
-from engine.iterate.types import IterateOutput
 from engine.jobs.types import RunConfig
 from engine.jobs.worker import WorkerContext
-from tests.workspaces import domain_file, finish, make_workspace, rows, write_domain
+from tests.workspaces import domain_file, make_workspace, rows, write_domain
 
 TRYING = {"try_cheap": True, "trial_items": 24, "examples": 2}
 
@@ -122,42 +120,3 @@ def test_examples_that_would_not_fit_into_the_context_are_left_out(tmp_path: Pat
     roomy = planned(compiled, profile=ModelProfile.model_validate(profile | {"inference": {"max_model_len": 1024}}))
     assert roomy is not None
     assert len(roomy.examples) == 2
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, IterateOutput, str]]:
-    workspace, _ = prepared(tmp_path_factory.mktemp("trying"))
-    engine = Engine.open(workspace)
-    run = finish(engine, engine.iterate("tickets").id)
-    yield engine, IterateOutput.model_validate(run.output), run.id
-    engine.close()
-
-
-def test_a_first_round_from_the_base_tries_before_it_trains_and_the_ledger_shows_what_it_bought(finished: tuple[Engine, IterateOutput, str]) -> None:
-    engine, output, run_id = finished
-    steps = [step.step for step in engine.run_status(run_id).steps]
-    assert steps.index("1.try_cheap") < steps.index("1.curate")
-    (iteration,) = output.iterations
-    assert [trial.remedy for trial in iteration.tried] == ["few_shot", "constrain_decoding"]
-    assert "try_cheap" in iteration.seconds
-    assert sum(iteration.aimed.values()) > 0
-    assert any(note.startswith("Tried before training, on 24 core items") for note in output.notes)
-
-
-def test_diagnosis_shows_class_trend_and_gain_and_opens_the_plan_trends_and_requests(finished: tuple[Engine, IterateOutput, str]) -> None:
-    engine, output, _ = finished
-    page = engine.diagnose("tickets", output.base.evaluation_id)
-    line = page.patterns[0]
-    assert line.failure_class == "label_confusion"
-    assert len(line.trend) == 2
-    assert line.trend[0] == line.items
-    assert line.gain
-    opened = engine.diagnose("tickets", output.base.evaluation_id, line.pattern)
-    assert opened.plan is not None
-    assert opened.plan["passed_over"][0]["why"].startswith("measured on 24 core items and not shown to help")
-    trends = engine.diagnose("tickets", view="trends", limit=2)
-    assert len(trends.lines) == 2
-    assert trends.lines[0]["items"][0] >= 0
-    following = engine.diagnose("tickets", view="trends", limit=2, cursor=trends.next_cursor)
-    assert following.lines[0] != trends.lines[0]
-    assert engine.diagnose("tickets", view="requests").summary.startswith("0 core labels and 0 training labels")
