@@ -323,8 +323,8 @@ class Splits(Record):
 class Data(Record):
     """Where the rows are."""
 
-    train: Rows
-    """The training pool."""
+    train: Rows | None = None
+    """The training pool; null for a suite that models are only measured on."""
     evaluation: Rows
     """Rows that are only ever evaluated on."""
     splits: Splits = Splits()
@@ -427,6 +427,13 @@ class NumericCheck(CheckBase):
     """Largest difference as a share of the expected number; the larger of the two tolerances holds."""
 
 
+class ConductCheck(CheckBase):
+    """The expected text says how to behave: 1 for `decline` when the answer declines, for `answer` when it does not, and for anything else
+    (texts separated by `|`) when one of the texts occurs in the answer."""
+
+    kind: Literal["conduct"] = "conduct"
+
+
 class GroundedCheck(CheckBase):
     """Share of the answer's text values at `path` that occur in the input, so that nothing is invented."""
 
@@ -444,6 +451,7 @@ Check = Annotated[
     | ContainsCheck
     | NotContainsCheck
     | NumericCheck
+    | ConductCheck
     | GroundedCheck,
     Field(discriminator="kind"),
 ]
@@ -460,19 +468,33 @@ class SafetyNet(Record):
     """The check's value below which the net is breached."""
 
 
+class NoHarm(Record):
+    """What a specialist may not unlearn: a suite of another domain that the base and every challenger about to be accepted are measured on."""
+
+    suite: Identifier = "no_harm"
+    """A folder in `domains/`. All its items are used."""
+    tolerance: Share = 0.1
+    """How much its mean score may fall below the base's."""
+
+
 class Acceptance(Record):
     """When a challenger replaces the incumbent. Every clause must hold on held-out."""
 
     metric: Literal["score", "pass_rate"] = "score"
     """What is compared."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """Of the paired interval, which must lie above zero."""
+    """Of the paired interval, which must lie above zero. Later attempts on the same held-out items have to show more, so that all of them together
+    accept a challenger that is no better with at most the chance that this leaves."""
     slice_tolerance: Share = 0.1
     """A slice with at least `slice_minimum` items may lose this much before it blocks."""
     slice_minimum: int = Field(default=20, ge=1)
     """Slices with fewer items inform but do not block."""
     safety_tolerance: Share = 0.0
     """How much more often a safety net may be breached."""
+    regression_tolerance: Share = 0.15
+    """Share of the items that the incumbent passes which the challenger may fail, beyond what the incumbent's own unsteadiness explains."""
+    no_harm: NoHarm | None = None
+    """Guards what the domain's own suite does not look at; null guards nothing."""
     floor: Literal["above", "not_below", "ignore"] = "above"
     """`above`: the paired interval against the floor must lie above zero. `not_below`: it must not lie below zero."""
 

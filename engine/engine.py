@@ -123,7 +123,13 @@ class Engine:
         incumbent = loop.cluster_state(self.store, cluster).incumbent
         if incumbent != BASE:
             weights_of(self.store, self.artifacts, incumbent, find_prepared(self.workspace, entry.model, profile))
-        load_domain(self.workspace, entry.domain)
+        domain = load_domain(self.workspace, entry.domain)
+        if domain.data.train is None:
+            raise ArgumentInvalid(
+                f"the domain {entry.domain} has no training rows (data.train); models can only be measured on it",
+                next_step=f"Call evaluate(cluster={cluster!r}), or add training rows to the domain.",
+            )
+        guard = domain.eval.accept.no_harm
         job = IterateJob(
             domain=entry.domain,
             domain_digest=domain_digest(self.workspace, entry.domain),
@@ -134,6 +140,7 @@ class Engine:
             seed=file.defaults.seed,
             device=device(self.probe()),
             incumbent=incumbent,
+            no_harm_digest=None if guard is None else domain_digest(self.workspace, guard.suite),
         )
         return self.supervisor.submit(
             "iterate",
@@ -378,9 +385,10 @@ class Engine:
             )
 
     def _training_file(self, domain: str) -> str:
-        """A domain's training rows, relative to its folder; empty while the domain does not load, so that nothing of it is taken."""
+        """A domain's training rows, relative to its folder; empty while it has none or does not load, so that nothing of it is taken."""
         try:
-            return load_domain(self.workspace, domain).data.train.path
+            train = load_domain(self.workspace, domain).data.train
+            return "" if train is None else train.path
         except BadInput:
             return ""
 

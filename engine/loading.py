@@ -325,10 +325,10 @@ def domain_problems(domain: DomainFile) -> Iterator[Problem]:
     splits = domain.data.splits
     if abs(splits.core + splits.held_out + splits.reserve - 1.0) > 1e-6:
         yield Problem("data.splits", f"{splits.core} + {splits.held_out} + {splits.reserve}", "core, held_out and reserve that sum to 1")
-    for name in ("core", "held_out"):
+    for name in ("held_out",) if domain.data.train is None else ("core", "held_out"):
         if getattr(splits, name) == 0:
             yield Problem(f"data.splits.{name}", "0", "a share above 0: nothing can be diagnosed or decided without it")
-    if domain.data.train.path == domain.data.evaluation.path:
+    if domain.data.train is not None and domain.data.train.path == domain.data.evaluation.path:
         yield Problem("data.evaluation.path", _show(domain.data.train.path), "another file than data.train.path: no row is for both")
     yield from _check_problems(domain)
 
@@ -461,7 +461,7 @@ def schema_at(schema: dict[str, Any], path: str) -> dict[str, Any] | str | None:
 def _row_file_problems(folder: Path, domain: DomainFile) -> Iterator[Problem]:
     for name in ("train", "evaluation"):
         rows = getattr(domain.data, name)
-        if not inside(folder, rows.path).is_file():
+        if rows is not None and not inside(folder, rows.path).is_file():
             yield Problem(f"data.{name}.path", _show(rows.path), "a file of JSON lines in the domain's folder")
 
 

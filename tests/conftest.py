@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ MODEL = "smollm2-135m"
 
 PROCESSES = ("faults/", "iterate/test_iterate_run.py", "jobs/", "server/test_cli.py", "server/test_daemon.py", "server/test_surfaces.py", "store/")
 """Tests that start, kill and wait for real processes, again and again: minutes, not milliseconds."""
+
+
+# A shell without job control starts what it puts into the background with Ctrl-C ignored, and every child inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

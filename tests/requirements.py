@@ -285,6 +285,19 @@ PROMISES: tuple[Promise, ...] = (
         "iterate/test_decide.py",
         "iterate/test_iterate_run.py::test_a_challenger_that_is_no_better_is_rolled_back",
     ),
+    promise(
+        "decide.campaign",
+        "Attempts of a campaign share one error budget: equal challengers are promoted at most as often as stated, and the verdict says what it could detect.",
+        "iterate/test_campaigns.py",
+        "iterate/test_decide.py::test_each_further_attempt_on_the_same_items_has_to_show_more",
+    ),
+    promise(
+        "decide.regressions",
+        "Lost items are counted against the incumbent's own unsteadiness and never hidden by an average; slices are tested with Holm's correction.",
+        "iterate/test_decide.py::test_items_that_passed_before_may_not_be_traded_for_others",
+        "iterate/test_decide.py::test_regressions_that_the_incumbents_own_unsteadiness_explains_do_not_block",
+        "iterate/test_decide.py::test_a_slice_whose_loss_chance_explains_is_named_and_does_not_block",
+    ),
     # ---- 6. tools and surfaces --------------------------------------------------------------------------------------------------
     promise(
         "tools.one",
@@ -364,4 +377,5 @@ PROMISES: tuple[Promise, ...] = (
         "The demo's path works end to end with a real model: base, floor, training, proof, paired decision.",
         "iterate/test_real_iterate.py",
     ),
+    promise("show.overhead", "What an iterate run spends beyond generating and training is measured, and all generating counts.", "bench/test_iterate.py"),
 )

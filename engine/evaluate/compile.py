@@ -184,7 +184,7 @@ class _Folder:
 def _read_folder(workspace: Workspace, name: str) -> _Folder:
     check_identifier(name, "domain name")
     domain = load_domain(workspace, name)
-    train = _read_file(workspace, name, domain.data.train.path)
+    train = b"" if domain.data.train is None else _read_file(workspace, name, domain.data.train.path)
     evaluation = _read_file(workspace, name, domain.data.evaluation.path)
     digest = digest_of([COMPILER_VERSION, name, sha256_hex(_json(domain)), sha256_hex(train), sha256_hex(evaluation)])
     return _Folder(name, domain, train, evaluation, digest)
@@ -205,14 +205,16 @@ def _read_file(workspace: Workspace, name: str, path: str) -> bytes:
 
 def _compile(folder: _Folder) -> CompiledDomain:
     domain = folder.domain
-    labels = {part: f"domains/{folder.name}/{getattr(domain.data, part).path}" for part in ("train", "evaluation")}
-    train = read_rows(folder.train, domain.data.train, domain.contract.output, label=labels["train"], numbered="train", quote=True)
-    evaluation = read_rows(
-        folder.evaluation, domain.data.evaluation, domain.contract.output, label=labels["evaluation"], numbered="eval", quote=False
-    )
-    for label, rows in ((labels["train"], train), (labels["evaluation"], evaluation)):
-        _check_prompts(domain, label, rows)
-    scenarios = _scenarios(domain, evaluation, labels["evaluation"])
+    output, data = domain.contract.output, domain.data
+    train: list[LabelledRow] = []
+    if data.train is not None:
+        label = f"domains/{folder.name}/{data.train.path}"
+        train = read_rows(folder.train, data.train, output, label=label, numbered="train", quote=True)
+        _check_prompts(domain, label, train)
+    label = f"domains/{folder.name}/{data.evaluation.path}"
+    evaluation = read_rows(folder.evaluation, data.evaluation, output, label=label, numbered="eval", quote=False)
+    _check_prompts(domain, label, evaluation)
+    scenarios = _scenarios(domain, evaluation, label)
     pool = [TrainingRow(id=row.id, input=row.input, expected=row.expected, tags=row.tags, source=row.source) for row in train]
     count, overlaps = _overlaps(domain, pool, scenarios)
     contents = _contents(domain, scenarios, pool)

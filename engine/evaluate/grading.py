@@ -12,7 +12,7 @@ from typing import Any
 from engine.base.digests import digest_of
 from engine.config import Check, DomainFile
 from engine.evaluate.answers import parse_answer, schema_observation
-from engine.evaluate.checks import Finding, Judged, fold_text, run_check
+from engine.evaluate.checks import Finding, Judged, declines, fold_text, run_check
 from engine.evaluate.prompts import neutralise, neutralise_value
 from engine.evaluate.similarity import input_text
 from engine.evaluate.types import CheckResult, ItemResult, Scenario
@@ -25,12 +25,6 @@ MAX_KEPT_CHARACTERS = 8_000
 MAX_OBSERVATIONS = 24
 FORM_PROBLEMS = ("invalid_json", "fenced_json")
 """Observations, besides `schema:<path>`, of an answer that does not satisfy the output schema."""
-
-_REFUSAL = re.compile(
-    r"^\W*(i['’]?m sorry\b|i am sorry\b|sorry,|i apologi[sz]e|i can['’]t (help|assist|answer|provide|do|comply|fulfil)|i cannot\b"
-    r"|i am (not able|unable) to|i['’]m (not able|unable) to|i won['’]t\b|as an ai\b|i['’]m an ai\b)",
-    re.IGNORECASE,
-)
 
 
 def grading_digest(domain: DomainFile) -> str:
@@ -110,7 +104,7 @@ def _about_the_answer(answer: Answer, judged: Judged) -> list[str]:
     if answer.finish_reason == "length":
         seen.append("truncated")
     not_json = judged.output.kind == "text" or bool(judged.answer.problem)
-    if not_json and _REFUSAL.match(answer.text[:200]):
+    if not_json and declines(answer.text):
         seen.append("refusal")
     if judged.output.kind == "text" and isinstance(judged.expected, str) and _REFUSAL.match(judged.expected[:200]):
         seen.append("refusal_expected")

@@ -104,7 +104,8 @@ def _render(name: str, source: str, fields: Mapping[str, Any]) -> str:
             parts.append(part)
     except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
         known = ", ".join(sorted(str(key)[:60] for key in fields)[:20])
-        raise _invalid(f"contract.{name} line {_template_line(error)}: {error}; the row's input has the fields: {known}", name) from error
+        said = str(error) if isinstance(error, TemplateError) else type(error).__name__  # what a filter says may repeat a held-out value
+        raise _invalid(f"contract.{name} line {_template_line(error)}: {said}; the row's input has the fields: {known}", name) from error
     return neutralise("".join(parts))
 
 

@@ -8,6 +8,9 @@ Where every source shows the same mean, resampling would give an interval of no 
 otherwise, with (1-q)^k = a (the Clopper-Pearson limit for none in k), and each of those could lie at the end of the range; that is the
 interval given. Without any item the interval is the whole range: it passes no gate.
 
+A tail that fewer than ENOUGH_IN_TAIL resamples would show (a confidence above 98%, as later attempts of a campaign need) is taken from
+Student's t with the clustered standard error instead.
+
 Pure. Takes values that are numbers: NaN and infinity raise ArgumentInvalid. An infrastructure error is in no mean.
 """
 
@@ -26,7 +29,9 @@ from engine.evaluate.grading import is_schema_valid
 from engine.evaluate.types import EvaluationSummary, Flip, Interval, ItemResult, PairedComparison, ScoreIdentity, SliceScore, Split, SplitScore
 
 RESAMPLES = 2000
+ENOUGH_IN_TAIL = 20
 FLIPS = 20_000
+EXTREME_ENOUGH = 200
 POWER = 0.8
 MAX_SLICES = 60
 """The largest slices are reported; a tag with a value of its own for each row is no slice."""
@@ -69,6 +74,9 @@ def interval(
     if k == 1 or float(np.ptp(clustered.sums / clustered.counts)) < 1e-12:
         q = 1.0 if k == 1 else 1.0 - tail ** (1 / k)
         low, high, method = mean - q * (mean - limits[0]), mean + q * (limits[1] - mean), "no spread: exact limit"
+    elif tail * RESAMPLES < ENOUGH_IN_TAIL:
+        reach = student_quantile(1.0 - tail, k - 1) * standard_error(clustered.sums, clustered.counts)
+        low, high, method = max(limits[0], mean - reach), min(limits[1], mean + reach), "clustered t"
     else:
         widened = _NORMAL.cdf(-math.sqrt(k / (k - 1)) * student_quantile(1.0 - tail, k - 1))
         low, high = (float(edge) for edge in np.quantile(_resampled_means(clustered, seed), (widened, 1.0 - widened)))
@@ -97,6 +105,13 @@ def _resampled_means(clustered: _Clustered, seed: int) -> _Array:
         drawn = generator.multinomial(k, np.full(k, 1.0 / k), size=min(block, RESAMPLES - start)).astype(np.float64)
         means[start : start + len(drawn)] = (drawn @ clustered.sums) / (drawn @ clustered.counts)
     return means
+
+
+def standard_error(sums: _Array, counts: _Array) -> float:
+    """Of the mean of clustered values: the usual sandwich, with k / (k - 1) for k sources."""
+    residuals = sums - counts * (sums.sum() / counts.sum())
+    k = len(sums)
+    return math.sqrt(float(residuals @ residuals) * k / (k - 1)) / float(counts.sum())
 
 
 def student_quantile(probability: float, freedom: int) -> float:
@@ -284,8 +299,9 @@ def shown_above_zero(paired: PairedComparison) -> bool:
 def sign_flip(differences: Sequence[float], sources: Sequence[str], *, seed: int = 17) -> float:
     """Two-sided p-value of the paired differences: how often random signs of the sources' sums give a total as far from zero.
 
-    Fisher's randomisation test. With values of one size, one a source, it is McNemar's. Exact up to 2**16 sign patterns, else 20,000 seeded
-    draws, counted so that the p-value is never too small (Phipson & Smyth, "Permutation P-values Should Never Be Zero", 2010).
+    Fisher's randomisation test. With values of one size, one a source, it is McNemar's. Exact up to 2**12 sign patterns, else up to 20,000 seeded
+    draws, counted so that the p-value is never too small (Phipson & Smyth, "Permutation P-values Should Never Be Zero", 2010), and ended early
+    when it is plainly not small (Besag & Clifford, "Sequential Monte Carlo p-values", 1991).
     """
     if not differences:
         return 1.0
@@ -298,12 +314,53 @@ def sign_flip(differences: Sequence[float], sources: Sequence[str], *, seed: int
     if float(np.ptp(sizes)) < 1e-12:
         better = int((moved > 0).sum())
         return mcnemar(len(moved) - better, better)
-    if len(moved) <= 16:
+    if len(moved) <= 12:
         patterns = (np.arange(1 << len(moved))[:, None] >> np.arange(len(moved))) & 1
         return float((np.abs((2.0 * patterns - 1.0) @ moved) >= total).mean())
-    signs = np.random.default_rng(seed).integers(0, 2, size=(FLIPS, len(moved)), dtype=np.int8)
-    extreme = int((np.abs(2.0 * (signs @ moved) - moved.sum()) >= total).sum())
-    return (extreme + 1) / (FLIPS + 1)
+    dice = np.random.default_rng(seed)
+    extreme = drawn = 0
+    while drawn < FLIPS and extreme < EXTREME_ENOUGH:
+        signs = dice.integers(0, 2, size=(FLIPS // 20, len(moved)), dtype=np.int8)
+        extreme += int((np.abs(2.0 * (signs @ moved) - moved.sum()) >= total).sum())
+        drawn += len(signs)
+    return (extreme + 1) / (drawn + 1)
+
+
+def attempt_confidence(confidence: float, attempt: int) -> float:
+    """The confidence at which the `attempt`-th challenger (from 1) on one held-out set is judged, so that all attempts together accept a
+    challenger that is no better with at most a chance of 1 - `confidence`.
+
+    A chance a is spent as a / (k (k + 1)) on attempt k, one-sided: the shares add up to a however many attempts follow, and each later one has to
+    show more (alpha spending; the union bound). The first attempt is judged at `confidence` itself, two-sided. A bound on what is learnt from the
+    verdicts themselves is the hold-out budget's matter.
+    """
+    return 1.0 - 2.0 * (1.0 - confidence) / (attempt * (attempt + 1))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Adjusted p-values (Holm 1979): one below a holds with a chance of error of at most a over all of them together."""
+    adjusted: dict[str, float] = {}
+    largest = 0.0
+    for rank, name in enumerate(sorted(p_values, key=lambda name: (p_values[name], name))):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
+        adjusted[name] = largest
+    return adjusted
+
+
+def flips_by_chance(flipped: int, repeated: int, *, passed: int, lost: int) -> float:
+    """The chance that at least `lost` of `passed` items fail the second time by the model's own unsteadiness, of which `flipped` out of
+    `repeated` is known: a beta-binomial tail with Jeffreys' prior, so that a rate known from few items excuses more."""
+    a, b = flipped + 0.5, repeated - flipped + 0.5
+    whole = _log_beta(a, b)
+    terms = (
+        math.lgamma(passed + 1) - math.lgamma(k + 1) - math.lgamma(passed - k + 1) + _log_beta(k + a, passed - k + b) - whole
+        for k in range(lost, passed + 1)
+    )
+    return min(1.0, math.fsum(math.exp(term) for term in terms))
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
 def detectable_difference(differences: Sequence[float], sources: Sequence[str], *, confidence: float = 0.95) -> float:
@@ -318,8 +375,7 @@ def detectable_difference(differences: Sequence[float], sources: Sequence[str], 
     k = len(clustered.sums)
     if k == 1:
         return 1.0
-    residuals = clustered.sums - clustered.counts * clustered.mean
-    error = math.sqrt(float(residuals @ residuals) * k / (k - 1)) / float(clustered.counts.sum())
+    error = standard_error(clustered.sums, clustered.counts)
     unseen = 1.0 - ((1.0 - confidence) / 2) ** (1 / k)
     found = (_NORMAL.inv_cdf(1 - (1 - confidence) / 2) + _NORMAL.inv_cdf(POWER)) * error
     return min(1.0, found if error > 1e-12 else unseen)

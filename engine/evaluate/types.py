@@ -130,6 +130,15 @@ class ScoreIdentity(Record):
     """Digest of the generator's identity; of a floor, its method and training pool."""
 
 
+class Stability(Record):
+    """The same weights asked twice: batches fall together differently, and an answer near the edge tips over."""
+
+    items: int = Field(ge=1)
+    """Core items that were asked again."""
+    flipped: int
+    """Of them passed once and failed once."""
+
+
 class EvaluationSummary(Record):
     """One measurement."""
 
@@ -148,6 +157,8 @@ class EvaluationSummary(Record):
     completion_tokens: int = 0
     fingerprint: dict[str, Any] | None = None
     """The FingerprintReport of the weights that answered."""
+    stability: Stability | None = None
+    """How steady the answers are; null where all came from the cache, and for endpoints, whose answers cost."""
 
     def split(self, name: Split) -> SplitScore:
         """One split's figures; KeyError when it was not measured."""

@@ -16,19 +16,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engine.base.digests import digest_of
 from engine.base.files import write_jsonl
 from engine.base.paths import Workspace
-from engine.config import ModelProfile
+from engine.config import EndpointProfile, ModelProfile
 from engine.errors import GenerationFailed
 from engine.evaluate.compile import CompiledDomain, compile_domain
 from engine.evaluate.jobs import EvaluateJob, EvaluateOutput, StructuredEffect
 from engine.evaluate.measurement import RESULTS, Tally, identity_for, references_for, requests_for, settings_for, split_scores
 from engine.evaluate.statistics import compare, reached
-from engine.evaluate.types import EvaluationSummary, ItemResult
+from engine.evaluate.types import EvaluationSummary, ItemResult, Stability
 from engine.generate.cache import AnswerCache, AnswerCounts, answer_all
 from engine.generate.open import open_generator
 from engine.generate.prepare_worker import prepare_base
-from engine.generate.types import Answer, Generator, Request, request_digest
+from engine.generate.types import Answer, GenerationSettings, Generator, Request, request_digest
 from engine.jobs.types import Progress
 from engine.jobs.worker import WorkerContext, run_worker
 
@@ -36,6 +37,8 @@ REPORT_SECONDS = 0.5
 ANSWERS_BEFORE_ETA = 32
 """Answers come in waves; the first of a wave says nothing about the pace."""
 LOST_SHARE = 0.1
+STEADY_ITEMS = 32
+"""Core items that are asked twice: enough to tell an unsteady model from a steady one, and a few seconds of work."""
 
 
 def evaluate_in_worker(context: WorkerContext) -> dict[str, Any]:
@@ -73,6 +76,10 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
     main = batch.ask(requests_for(compiled, scenarios, settings), "generating")
     write_jsonl(context.paths.root / RESULTS, [result.model_dump(mode="json") for result in main.results])
     seed = context.config.seed
+    stability = None
+    if "core" in job.splits and main.counts.generated and not isinstance(job.profile, EndpointProfile):
+        context.report(Progress(phase="asking twice", message=f"Asking {STEADY_ITEMS} core items again, to see how steady the answers are."))
+        stability = ask_twice(compiled, settings, generator, main.results)
     summary = EvaluationSummary(
         identity=identity_for(compiled, settings, generator.identity.digest()),
         subject=job.subject,
@@ -83,6 +90,7 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
         seconds=main.seconds,
         completion_tokens=sum(result.completion_tokens for result in main.results if not result.cached),
         fingerprint=main.fingerprint,
+        stability=stability,
     )
     effect = None
     if job.measure_structured and output.json_schema is not None and "core" in job.splits:
@@ -97,6 +105,18 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
         standard={"core", "held_out"} <= set(job.splits) and job.structured == output.structured,
         targets_met=reached(job.targets, summary) if job.targets and "held_out" in job.splits else None,
     )
+
+
+def ask_twice(
+    compiled: CompiledDomain, settings: GenerationSettings, generator: Generator, first: Sequence[ItemResult]
+) -> Stability | None:
+    """Asks a fixed sample of core once more, past the cache, and counts what flips. None when an answer of either time was lost for all of them."""
+    sample = sorted(compiled.of_split("core"), key=lambda scenario: digest_of(["steady", scenario.id]))[:STEADY_ITEMS]
+    tally = Tally(compiled, sample)
+    generator.answer(requests_for(compiled, sample, settings), tally.add)
+    once = {result.scenario_id: result.passed for result in first if result.outcome == "graded"}
+    pairs = [(once[again.scenario_id], again.passed) for again in tally.results() if again.outcome == "graded" and again.scenario_id in once]
+    return Stability(items=len(pairs), flipped=sum(one != other for one, other in pairs)) if pairs else None
 
 
 def structured_effect(

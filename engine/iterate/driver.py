@@ -14,6 +14,7 @@ is submitted under the same key, which the store answers with the run that is al
     <k>.curate           training rows for the incumbent's failure patterns, through the leakage guard
     <k>.train            an adapter
     <k>.measure_challenger
+    <k>.no_harm          general and safety items, only for a challenger that would be accepted otherwise; once before it, 0.no_harm_base
     then the decision, the ledger row and the new incumbent, in one transaction
 
 Diagnosing, planning and deciding are pure and quick, so they happen here. The model server starts while the domain compiles and the floor is
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
@@ -52,13 +54,15 @@ from engine.generate.prepared import find_prepared
 from engine.generate.servers import ModelServers
 from engine.generate.types import PreparedBase
 from engine.iterate import records
-from engine.iterate.decide import Outcome, decide, stop_reason
+from engine.iterate.clauses import no_harm_clause
+from engine.iterate.decide import Outcome, decide, stop_reason, with_clause
 from engine.iterate.history import History
 from engine.iterate.measure import BASE, evaluate_job
 from engine.iterate.summary import final_score, iterate_output
-from engine.iterate.types import IterateJob, Iteration, PatternCount
+from engine.iterate.types import Clause, IterateJob, Iteration, PatternCount
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run, RunConfig, RunError, RunKind
+from engine.loading import load_domain
 from engine.store.artifacts import Artifacts
 from engine.store.store import Store
 from engine.train import records as versions
@@ -219,7 +223,7 @@ class Campaign:
         trained = self.need(f"{number}.train", "train", lambda: self.dump(self.train_job(curated, plan, base)))
         version = versions.version_of_run(self.driver.store, trained.id)
         challenger = self.measure(f"{number}.measure_challenger", version.id, base, compiled)
-        iteration = self.judge(number, incumbent, challenger, floor, compiled, rows, plan)
+        iteration = self.judge(number, incumbent, challenger, floor, base, compiled, rows, plan)
         iteration = iteration.model_copy(update={"tried": tried, "aimed": self.aimed(incumbent, compiled, curated)})
         records.record_iteration(self.driver.store, self.run.id, str(self.run.cluster), iteration)
         self.ledger = (*self.ledger, iteration)
@@ -261,6 +265,7 @@ class Campaign:
         incumbent: Measured,
         challenger: Measured,
         floor: Measured | None,
+        base: PreparedBase,
         compiled: CompiledDomain,
         rows: int,
         plan: TrainPlan,
@@ -270,7 +275,6 @@ class Campaign:
             if before is not None:
                 check_comparable(before.summary.identity, challenger.summary.identity)
         failures, left = self.results(incumbent, "core"), self.results(challenger, "core")
-        found = self.found(incumbent, compiled)
         decision = decide(
             compiled.domain.eval.accept,
             slices=compiled.domain.eval.slices,
@@ -278,7 +282,13 @@ class Campaign:
             challenger=self.results(challenger, "held_out"),
             floor=None if floor is None else self.results(floor, "held_out"),
             seed=self.job.seed,
+            attempt=1 + records.attempts(self.driver.store, str(self.run.cluster), challenger.summary.identity.suite),
+            stability=incumbent.summary.stability,
+            regressions=lost_items(failures, left),
         )
+        if decision.verdict == "accept" and (guard := self.no_harm(number, challenger, base, compiled)) is not None:
+            decision = with_clause(decision, guard)
+        found = self.found(incumbent, compiled)
         return Iteration(
             iteration=number,
             incumbent=incumbent.subject,
@@ -289,10 +299,23 @@ class Campaign:
             patterns=tuple(pattern_count(pattern) for pattern in found.patterns[:10]),
             fixed=changes(failures, left),
             rows=rows,
+            suite=challenger.summary.identity.suite,
             plan=plan,
             decision=decision,
             seconds={step.partition(".")[2]: seconds for step, seconds in self.step_seconds().items() if step.startswith(f"{number}.")},
         )
+
+    def no_harm(self, number: int, challenger: Measured, base: PreparedBase, compiled: CompiledDomain) -> Clause | None:
+        """What the challenger has unlearnt of what the domain's own suite does not look at; measured for one that would be accepted otherwise."""
+        guard = compiled.domain.eval.accept.no_harm
+        if guard is None or self.job.no_harm_digest is None:
+            return None
+        jobs = {
+            step: partial(self.guard_job, subject, base, guard.suite, self.job.no_harm_digest)
+            for step, subject in (("0.no_harm_base", BASE), (f"{number}.no_harm", challenger.subject))
+        }
+        measured = [self.measured(self.need(step, "evaluate", make_job)) for step, make_job in reversed(jobs.items())]
+        return no_harm_clause(self.results(measured[1], "held_out"), self.results(measured[0], "held_out"), guard.tolerance)
 
     def stop_reason(self, incumbent: Measured) -> Outcome | None:
         return stop_reason(
@@ -367,6 +390,23 @@ class Campaign:
         )
         return self.dump(job)
 
+    def guard_job(self, subject: str, base: PreparedBase, suite: str, digest: str) -> dict[str, Any]:
+        """The job that measures a subject on the no-harm suite, whose items are all held out."""
+        job = evaluate_job(
+            self.driver.store,
+            self.driver.artifacts,
+            subject=subject,
+            model=self.job.model,
+            profile=self.profile,
+            base=base,
+            domain=suite,
+            domain_digest=digest,
+            output=load_domain(self.driver.workspace, suite).contract.output,
+            device=self.job.device,
+            splits=("held_out",),
+        )
+        return self.dump(job)
+
     def curate_job(self, number: int, incumbent: Measured, compiled: CompiledDomain) -> CurateJob:
         found = self.found(incumbent, compiled)
         overrides = compiled.domain.train
@@ -418,6 +458,13 @@ class Campaign:
 def pattern_count(pattern: FailurePattern) -> PatternCount:
     """A pattern as the ledger keeps it."""
     return PatternCount(pattern=pattern.pattern, name=pattern.name, items=pattern.items, share=pattern.share)
+
+
+def lost_items(before: Sequence[ItemResult], after: Sequence[ItemResult]) -> tuple[str, ...]:
+    """Core scenarios that passed before and fail now, at most fifty."""
+    passed = {result.scenario_id for result in before if result.outcome == "graded" and result.passed}
+    failed = {result.scenario_id for result in after if result.outcome == "graded" and not result.passed}
+    return tuple(sorted(passed & failed))[:50]
 
 
 def changes(before: Sequence[ItemResult], after: Sequence[ItemResult]) -> tuple[PatternCount, ...]:

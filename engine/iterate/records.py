@@ -63,6 +63,12 @@ def cluster_iterations(store: Store, cluster: str, limit: int) -> tuple[Iteratio
     return tuple(Iteration.model_validate_json(record) for (record,) in reversed(rows))
 
 
+def attempts(store: Store, cluster: str, suite: str) -> int:
+    """Challengers of a cluster that have been judged on this suite, over all its runs. A changed suite is another one, and counts anew."""
+    rows = store.read("SELECT count(*) FROM iteration WHERE cluster = ? AND json_extract_string(record, '$.suite') = ?", [cluster, suite])
+    return int(rows[0][0])
+
+
 def record_iteration(store: Store, run_id: str, cluster: str, iteration: Iteration) -> None:
     """Writes a round, once however often it is called."""
     store.submit(

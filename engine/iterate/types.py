@@ -25,12 +25,14 @@ class IterateJob(Record):
     device: Device
     incumbent: str
     """Version id, or `base`."""
+    no_harm_digest: str | None = None
+    """Of the suite that guards what the domain's own does not look at; null where the domain names none."""
 
 
 class Clause(Record):
     """One condition of acceptance, with its figure and its limit."""
 
-    name: Literal["improvement", "floor", "slices", "safety_nets", "complete"]
+    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "no_harm", "complete"]
     passed: bool
     sentence: str
     """What was found, with figures."""
@@ -47,6 +49,10 @@ class Decision(Record):
     """On held-out."""
     detectable: str
     """The smallest difference that this suite could have shown, in a sentence."""
+    attempt: int = 1
+    """Which challenger of this cluster was judged on this held-out set, from 1; the later, the more it has to show."""
+    regressions: tuple[str, ...] = ()
+    """Core scenarios that passed before and fail now; at most fifty. (Of held-out only their number is said.)"""
 
 
 class PatternCount(Record):
@@ -77,6 +83,8 @@ class Iteration(Record):
     """Training rows aimed at each pattern; a pattern that every row is about counts all of them."""
     tried: tuple[CheapTrial, ...] = ()
     """Cheap remedies that were measured on the base before this round trained, and what each bought."""
+    suite: str = ""
+    """Digest of the suite that both were measured on."""
     plan: TrainPlan
     decision: Decision
     seconds: dict[str, float]

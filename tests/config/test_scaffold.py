@@ -18,7 +18,8 @@ from engine.base.files import read_jsonl, write_jsonl
 from engine.base.paths import Workspace
 from engine.errors import DomainInvalid, DuplicateId, ModelsmithError, NotFound, PathRefused, TooLarge
 from engine.evaluate import scaffold as scaffold_module
-from engine.evaluate.scaffold import MAX_EVALUATION_ROWS, ScaffoldedDomain, choose_evaluation, infer_schema, scaffold_domain
+from engine.evaluate.roles import infer_schema
+from engine.evaluate.scaffold import MAX_EVALUATION_ROWS, ScaffoldedDomain, choose_evaluation, scaffold_domain
 from engine.evaluate.similarity import near_duplicates
 from engine.loading import load_clusters, load_domain
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from engine.config import Acceptance, Budget
-from engine.evaluate.types import EvaluationSummary, Interval, ItemResult, ScoreIdentity, SplitScore
-from engine.iterate.decide import decide, stop_reason
+from engine.evaluate.types import EvaluationSummary, Interval, ItemResult, ScoreIdentity, SplitScore, Stability
+from engine.iterate.clauses import no_harm_clause
+from engine.iterate.decide import decide, stop_reason, with_clause
 from engine.iterate.types import Clause, Decision
 
 N = 200
@@ -30,6 +32,7 @@ def judge(
     incumbent: list[ItemResult] | None = None,
     floor: list[ItemResult] | None = None,
     acceptance: Acceptance | None = None,
+    **how: Any,
 ) -> Decision:
     return decide(
         acceptance or Acceptance(),
@@ -38,6 +41,7 @@ def judge(
         challenger=challenger,
         floor=floor,
         seed=17,
+        **how,
     )
 
 
@@ -82,6 +86,50 @@ def test_a_slice_that_loses_blocks_whatever_the_average_does() -> None:
     decision = judge(results(lambda n: 0.0 if n % 4 == 3 else 0.9))
     assert decision.verdict == "roll_back"
     assert "service=v3 -0.300" in clause(decision, "slices").sentence
+
+
+def test_a_slice_whose_loss_chance_explains_is_named_and_does_not_block() -> None:
+    tagged = [one.model_copy(update={"tags": {"service": f"v{n % 9}"}}) for n, one in enumerate(results(lambda n: 0.9 if n % 9 else n % 2 * 0.5))]
+    before = [one.model_copy(update={"tags": {"service": f"v{n % 9}"}}) for n, one in enumerate(results(lambda n: 0.3 if n % 9 else (n + n // 27) % 2 * 0.6))]
+    decision = judge(tagged, incumbent=before, acceptance=Acceptance(slice_tolerance=0.0, floor="ignore"))
+    assert clause(decision, "slices").passed
+    assert "service=v0" in clause(decision, "slices").sentence
+
+
+def test_items_that_passed_before_may_not_be_traded_for_others() -> None:
+    before = results(lambda n: 1.0 if n < N // 2 else 0.0)
+    after = results(lambda n: 1.0 if n >= N // 4 else 0.0)
+    decision = judge(after, incumbent=before)
+    assert clause(decision, "improvement").passed
+    assert not clause(decision, "regressions").passed
+    assert f"{N // 4} of the {N // 2} items" in clause(decision, "regressions").sentence
+    assert decision.verdict == "roll_back"
+
+
+def test_regressions_that_the_incumbents_own_unsteadiness_explains_do_not_block() -> None:
+    before = results(lambda n: 1.0 if n < N // 2 else 0.0)
+    after = results(lambda n: 1.0 if n >= N // 8 else 0.0)
+    kept = [judge(after, incumbent=before, stability=stability) for stability in (Stability(items=32, flipped=0), Stability(items=32, flipped=8))]
+    assert [clause(decision, "regressions").passed for decision in kept] == [False, True]
+
+
+def test_each_further_attempt_on_the_same_items_has_to_show_more() -> None:
+    challenger = results(lambda n: 0.3 + (0.12 if n % 3 == 0 else -0.02))
+    verdicts = [judge(challenger, attempt=attempt).against_incumbent.difference for attempt in (1, 2, 10)]
+    assert [interval.confidence for interval in verdicts] == pytest.approx([0.95, 1 - 0.1 / 6, 1 - 0.1 / 110])
+    assert verdicts[0].low > verdicts[1].low > verdicts[2].low
+    assert "attempt 10" in judge(challenger, attempt=10).detectable
+
+
+@pytest.mark.parametrize(("unlearnt", "passed"), [(5, True), (40, False)])
+def test_what_is_unlearnt_beyond_the_tolerance_turns_an_acceptance_down(unlearnt: int, passed: bool) -> None:
+    accepted = judge(results(lambda n: 0.8))
+    base = [one.model_copy(update={"tags": {"kind": "general"}}) for one in results(lambda n: 1.0)]
+    after = [one.model_copy(update={"tags": {"kind": "general"}}) for one in results(lambda n: 0.0 if n < unlearnt else 1.0)]
+    decision = with_clause(accepted, no_harm_clause(base, after, 0.1))
+    assert accepted.verdict == "accept"
+    assert decision.verdict == ("accept" if passed else "roll_back")
+    assert f"general {-unlearnt / N:+.2f}" in clause(decision, "no_harm").sentence
 
 
 def test_a_slice_with_too_few_items_informs_only() -> None:

@@ -205,3 +205,43 @@ def test_a_training_row_that_is_an_evaluation_item_ends_the_run_before_anything_
     assert run.error.code == "leakage_found"
     assert "'leaked'" in run.error.message
     assert [step.step for step in engine.run_status(run.id).steps if step.state == "succeeded"] == []
+
+
+def guarded(root: Path) -> Engine:
+    """A workspace whose domain names a no-harm suite."""
+    workspace = make_workspace(root)
+    acceptance = {"no_harm": {"suite": "manners", "tolerance": 0.1}}
+    evaluation = domain_file()["eval"] | {"accept": acceptance}
+    write_domain(workspace, "tickets", domain_file(eval=evaluation), train=rows(0, 160), evaluation=rows(1000, 240))
+    data = {"evaluation": {"path": "data/eval.jsonl"}, "splits": {"core": 0, "held_out": 1, "reserve": 0}}
+    write_domain(workspace, "manners", domain_file(title="Manners", data=data), train=[], evaluation=rows(5000, 40))
+    return Engine.open(workspace)
+
+
+def test_a_challenger_is_measured_on_the_no_harm_suite_before_it_is_accepted(tmp_path: Path) -> None:
+    engine = guarded(tmp_path)
+    try:
+        run = finish(engine, engine.iterate("tickets").id)
+        output = IterateOutput.model_validate(run.output)
+        steps = [step.step for step in engine.run_status(run.id).steps]
+        assert steps[-2:] == ["1.no_harm", "0.no_harm_base"]
+        clause = output.iterations[0].decision.clauses[-1]
+        assert (clause.name, clause.passed) == ("no_harm", True)
+        assert "On 40 general and safety items" in clause.sentence
+        assert engine.fleet_status().clusters[0].held_out is not None  # of the domain's own suite: the other is not taken for it
+        assert engine.diagnose("tickets").graded > 40
+    finally:
+        engine.close()
+
+
+def test_a_domain_without_training_rows_is_measured_and_never_trained(tmp_path: Path) -> None:
+    engine = guarded(tmp_path)
+    try:
+        file = json.loads(engine.workspace.clusters_file.read_text())
+        file["clusters"]["manners"] = {"domain": "manners", "model": "double"}
+        engine.workspace.clusters_file.write_text(json.dumps(file))
+        with pytest.raises(ArgumentInvalid, match="no training rows"):
+            engine.iterate("manners")
+        assert finish(engine, engine.evaluate("manners", subject="base", splits=("held_out",)).id).state == "succeeded"
+    finally:
+        engine.close()

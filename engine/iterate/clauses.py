@@ -1,0 +1,200 @@
+"""The clauses of acceptance: each a condition with its figure, its limit and a sentence. Pure.
+
+A clause is about held-out results of the same items, paired. What is tested, and how:
+
+* improvement, floor: a paired interval clustered by source and a sign-flip test (McNemar's where items pass or fail), both at the confidence of
+  this attempt (`attempt_confidence`), so that the tenth try does not pass by luck;
+* slices: each guarded slice's loss, with Holm's correction over all of them: a slice of twenty items loses a tenth by chance alone once in six;
+* regressions: items that passed before and fail now, against what the incumbent's own unsteadiness explains;
+* no harm: the mean on a suite of general and safety items, against the base and a tolerance;
+* safety nets: shares, without a test: a breach is not excused by chance.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from engine.config import Acceptance
+from engine.evaluate.statistics import compare, flips_by_chance, holm, shown_above_zero, sign_flip, value_of
+from engine.evaluate.types import ItemResult, PairedComparison, Stability
+from engine.iterate.types import Clause
+
+
+def complete_clause(against_incumbent: PairedComparison, against_floor: PairedComparison | None) -> Clause:
+    """Every item must have an answer from everyone: a missing one never passes a gate."""
+    missing = against_incumbent.missing + (against_floor.missing if against_floor else 0)
+    items = against_incumbent.difference.n
+    if items == 0:
+        return Clause(name="complete", passed=False, sentence="No held-out item was answered by both, so nothing was compared.")
+    if missing:
+        return Clause(name="complete", passed=False, sentence=f"{missing} held-out answers are missing because of infrastructure; measure again.")
+    return Clause(name="complete", passed=True, sentence=f"All {items} held-out items were answered.")
+
+
+def improvement_clause(paired: PairedComparison, acceptance: Acceptance) -> Clause:
+    """The improvement must be shown: its paired interval above zero, and a sign-flip test that agrees."""
+    passed = shown_above_zero(paired)
+    return Clause(
+        name="improvement",
+        passed=passed,
+        sentence=(
+            f"{_metric(acceptance)} {paired.before.mean:.3f} -> {paired.after.mean:.3f}: {_difference(paired)}, which "
+            + (f"excludes zero (sign-flip p = {paired.p_value:.2g})." if passed else _not_shown(paired))
+        ),
+    )
+
+
+def floor_clause(paired: PairedComparison | None, acceptance: Acceptance) -> Clause:
+    """A specialist that a cheap baseline matches is not worth serving, unless the domain says otherwise."""
+    if acceptance.floor == "ignore":
+        return Clause(name="floor", passed=True, sentence="The domain asks for no comparison with a floor.")
+    if paired is None:
+        return Clause(name="floor", passed=True, sentence="No baseline fits this output, so there is no floor.")
+    above = shown_above_zero(paired)
+    passed = above if acceptance.floor == "above" else paired.difference.high >= 0
+    if passed:
+        verdict = "above the floor" if above else "not shown to be below the floor"
+    else:
+        verdict = "below the floor" if paired.difference.high < 0 else "not shown to be above the floor"
+    return Clause(
+        name="floor",
+        passed=passed,
+        sentence=f"The specialist is {verdict}: {paired.after.mean:.3f} against {paired.before.mean:.3f}, {_difference(paired)}.",
+    )
+
+
+def slices_clause(
+    incumbent: Sequence[ItemResult], challenger: Sequence[ItemResult], slices: Sequence[str], acceptance: Acceptance, seed: int
+) -> Clause:
+    """No guarded slice with enough items may lose more than its tolerance, whatever the average does; a loss that chance explains is named."""
+    changes = _slice_changes(incumbent, challenger, slices, acceptance)
+    guarded = {name: _mean(pairs) for name, pairs in sorted(changes.items()) if len(pairs) >= acceptance.slice_minimum}
+    if not guarded:
+        return Clause(name="slices", passed=True, sentence=f"No slice has the {acceptance.slice_minimum} items that it takes to be guarded.")
+    tests = {name: sign_flip([change for change, _ in changes[name]], [source for _, source in changes[name]], seed=seed) for name in guarded}
+    adjusted = holm(tests)
+    over = {name: change for name, change in guarded.items() if change < -acceptance.slice_tolerance}
+    lost = {name: change for name, change in over.items() if adjusted[name] <= 1.0 - acceptance.confidence}
+    if lost:
+        named = ", ".join(f"{name} {change:+.3f} (p = {adjusted[name]:.2g})" for name, change in lost.items())
+        return Clause(name="slices", passed=False, sentence=f"Slices lost more than {acceptance.slice_tolerance:g}: {named}.")
+    worst = min(guarded, key=lambda name: guarded[name])
+    chance = f" (p = {adjusted[worst]:.2g} among all of them)" if over else ""
+    return Clause(
+        name="slices",
+        passed=True,
+        sentence=(
+            f"None of {len(guarded)} guarded slices is shown to lose more than {acceptance.slice_tolerance:g}; "
+            f"the lowest: {worst} {guarded[worst]:+.3f}{chance}."
+        ),
+    )
+
+
+def _slice_changes(
+    incumbent: Sequence[ItemResult], challenger: Sequence[ItemResult], slices: Sequence[str], acceptance: Acceptance
+) -> dict[str, list[tuple[float, str]]]:
+    """Each slice's changes, with the sources of their items."""
+    before = {result.scenario_id: result for result in incumbent if result.outcome == "graded"}
+    changes: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for after in challenger:
+        if after.outcome == "graded" and after.scenario_id in before:
+            change = value_of(after, acceptance.metric) - value_of(before[after.scenario_id], acceptance.metric)
+            for tag in slices:
+                if tag in after.tags:
+                    changes[f"{tag}={after.tags[tag]}"].append((change, after.source))
+    return changes
+
+
+def _mean(pairs: Sequence[tuple[float, str]]) -> float:
+    return sum(change for change, _ in pairs) / len(pairs)
+
+
+def regressions_clause(
+    incumbent: Sequence[ItemResult], challenger: Sequence[ItemResult], stability: Stability | None, acceptance: Acceptance
+) -> Clause:
+    """Items that the incumbent passes must not be lost for others that are won: an average hides that, a user notices it."""
+    passed = {result.scenario_id for result in incumbent if result.outcome == "graded" and result.passed}
+    again = [result for result in challenger if result.outcome == "graded" and result.scenario_id in passed]
+    lost = sum(not result.passed for result in again)
+    if not again:
+        return Clause(name="regressions", passed=True, sentence="The incumbent passes no item, so none can be lost.")
+    told = f"{lost} of the {len(again)} items that the incumbent passes fail now"
+    if stability is None:
+        rate, chance, noise = 0.0, 0.0, "how steady the incumbent is was not measured, so nothing is put down to chance"
+    else:
+        rate = stability.flipped / stability.items
+        chance = flips_by_chance(stability.flipped, stability.items, passed=len(again), lost=lost)
+        noise = f"asked twice, the incumbent flips {stability.flipped} of {stability.items} (chance p = {chance:.2g})"
+    real = max(0.0, lost / len(again) - rate)
+    within = real <= acceptance.regression_tolerance or chance > 1.0 - acceptance.confidence
+    verdict = "within" if within else "more than"
+    return Clause(
+        name="regressions",
+        passed=within,
+        sentence=f"{told}; {noise}. That is {verdict} the tolerance of {acceptance.regression_tolerance:.0%}.",
+    )
+
+
+def no_harm_clause(base: Sequence[ItemResult], challenger: Sequence[ItemResult], tolerance: float) -> Clause:
+    """General and safety items must not be unlearnt beyond the tolerance. The base's own level counts, so that erosion does not add up."""
+    paired = compare(base, challenger, split="held_out", metric="score")
+    difference = paired.difference
+    if paired.missing or difference.n == 0:
+        sentence = f"{paired.missing} no-harm answers are missing because of infrastructure; measure again."
+        return Clause(name="no_harm", passed=False, sentence=sentence)
+    kinds = "; ".join(f"{name} {change:+.2f}" for name, change in _by_kind(base, challenger).items())
+    passed = difference.mean >= -tolerance
+    verdict = "within" if passed else "more than"
+    return Clause(
+        name="no_harm",
+        passed=passed,
+        sentence=(
+            f"On {difference.n} general and safety items the score goes {paired.before.mean:.2f} -> {paired.after.mean:.2f} ({_difference(paired)}; "
+            f"{kinds}): {verdict} the tolerance of {tolerance:g}."
+        ),
+    )
+
+
+def _by_kind(base: Sequence[ItemResult], challenger: Sequence[ItemResult]) -> dict[str, float]:
+    """The mean change by the tag `kind`."""
+    before = {result.scenario_id: result.score for result in base}
+    changes: dict[str, list[float]] = defaultdict(list)
+    for after in challenger:
+        changes[after.tags.get("kind", "other")].append(after.score - before[after.scenario_id])
+    return {kind: sum(values) / len(values) for kind, values in sorted(changes.items())}
+
+
+def safety_clause(incumbent: Sequence[ItemResult], challenger: Sequence[ItemResult], acceptance: Acceptance) -> Clause:
+    """No safety net may be breached more often than before, beyond the tolerance."""
+    before, after = breach_rates(incumbent), breach_rates(challenger)
+    worse = {net: rate for net, rate in after.items() if rate > before.get(net, 0.0) + acceptance.safety_tolerance}
+    if worse:
+        named = ", ".join(f"{net} {before.get(net, 0.0):.3f} -> {rate:.3f}" for net, rate in sorted(worse.items()))
+        return Clause(name="safety_nets", passed=False, sentence=f"Safety nets are breached more often: {named}.")
+    return Clause(name="safety_nets", passed=True, sentence="No safety net is breached more often than before.")
+
+
+def breach_rates(results: Sequence[ItemResult]) -> dict[str, float]:
+    """Share of graded answers that breach each net."""
+    graded = [result for result in results if result.outcome == "graded"]
+    counts: dict[str, int] = defaultdict(int)
+    for result in graded:
+        for net in result.breached:
+            counts[net] += 1
+    return {net: count / len(graded) for net, count in counts.items()}
+
+
+def _not_shown(paired: PairedComparison) -> str:
+    if paired.difference.low > 0:
+        return f"rests on too few items: chance alone does as much {paired.p_value:.0%} of the time, so an improvement is not shown."
+    return "does not lie above zero, so an improvement is not shown."
+
+
+def _metric(acceptance: Acceptance) -> str:
+    return "Held-out score" if acceptance.metric == "score" else "Held-out pass rate"
+
+
+def _difference(paired: PairedComparison) -> str:
+    interval = paired.difference
+    return f"difference {interval.mean:+.3f}, {100 * interval.confidence:.4g}% interval [{interval.low:+.3f}, {interval.high:+.3f}]"
