@@ -90,10 +90,14 @@ class Evidence:
 # ---- instability -------------------------------------------------------------------------------------------------------------------------
 
 
-def unstable_items(current: Sequence[ItemResult], twins: Sequence[Sequence[ItemResult]]) -> dict[str, ItemFact]:
-    """Items that fail in `current` and pass in a twin: a measurement of the same weights, asked the same way on the same items. An answer that
-    came from the cache is the same answer and cannot differ."""
+def unstable_items(
+    current: Sequence[ItemResult], twins: Sequence[Sequence[ItemResult]], flipped: Collection[str] = frozenset()
+) -> dict[str, ItemFact]:
+    """Items that fail in `current` and pass when asked again: in a twin, which is a measurement of the same weights asked the same way on the
+    same items, or within this measurement (`flipped`). An answer that came from the cache is the same answer and cannot differ."""
     outcomes: dict[str, list[bool]] = defaultdict(list)
+    for name in flipped:
+        outcomes[name].append(True)
     for twin in twins:
         for result in twin:
             if result.outcome == "graded":
@@ -102,7 +106,7 @@ def unstable_items(current: Sequence[ItemResult], twins: Sequence[Sequence[ItemR
     for result in _failed(current):
         seen = outcomes[result.scenario_id]
         if any(seen):
-            why = f"passes in {sum(seen)} of {len(seen)} other measurements of the same weights"
+            why = f"passes in {sum(seen)} of {len(seen)} other askings of the same weights"
             facts[result.scenario_id] = ItemFact("instability", why, sum(seen) / len(seen))
     return facts
 

@@ -78,7 +78,7 @@ class History:
         scenarios = {scenario.id: scenario for scenario in compiled.of_split("core")}
         latest = [self._core(each) for each in list(versions.values())[:VERSIONS]]
         failed = {result.scenario_id for result in core if result.outcome == "graded" and not result.passed}
-        facts = unstable_items(core, [self._core(each) for each in twins[:TWINS]])
+        facts = unstable_items(core, [self._core(each) for each in twins[:TWINS]], summary.stability.flipped_items if summary.stability else ())
         if len(latest) == VERSIONS:
             facts |= suspected_wrong_gold(core, latest, scenarios, self._pool(compiled))
         facts |= {item: fact for item, fact in domain.unlearnable.items() if item in failed}

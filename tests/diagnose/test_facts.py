@@ -22,6 +22,7 @@ def test_an_item_that_fails_here_and_passes_with_the_same_weights_is_unstable() 
     now = [item("a", "wrong_field:x"), item("b", "wrong_field:x"), passing("c")]
     facts = unstable_items(now, [[passing("a"), item("b", "wrong_field:x"), item("c", "wrong_field:x")]])
     assert {name: fact.failure_class for name, fact in facts.items()} == {"a": "instability"}
+    assert set(unstable_items(now, [], flipped=["b", "c"])) == {"b"}
     assert unstable_items(now, []) == {}
 
 

@@ -41,7 +41,7 @@ def test_a_taxonomy_that_contradicts_itself_does_not_load() -> None:
         ("invented_label:nonsense", "format"),
         ("truncated", "truncation"),
         ("refusal", "over_refusal"),
-        ("refusal_expected", "refusal"),
+        ("complied", "refusal"),
         ("wrong_label:a->b", "label_confusion"),
         ("missing_item:acts=inform", "missing_field"),
         ("forbidden_text:secret", "invented_field"),
