@@ -536,6 +536,19 @@ class TrainOverrides(Record):
     """Share of a training set that is drawn evenly from the pool rather than aimed at failure patterns."""
 
 
+class Diagnosing(Record):
+    """How failures are looked into, and which cheap remedies are tried before the first training."""
+
+    try_cheap: bool = True
+    """Before a base is first trained, measure what worked examples in the prompt and the schema switch the other way would buy, on core."""
+    trial_items: int = Field(default=32, ge=8, le=48)
+    """Core items that each of these is measured on, at most."""
+    examples: int = Field(default=3, ge=0, le=16)
+    """Training rows shown in the prompt; 0 tries none."""
+    persistent_rounds: int = Field(default=2, ge=1, le=10)
+    """A pattern that survived this many rounds in a row, aimed at each time, counts as persistent."""
+
+
 class Serving(Record):
     """What an answer may take; measured at each evaluation and reported against these."""
 
@@ -553,5 +566,6 @@ class DomainFile(Record):
     contract: Contract
     data: Data
     train: TrainOverrides = TrainOverrides()
+    diagnose: Diagnosing = Diagnosing()
     eval: Evaluation
     serving: Serving = Serving()

@@ -8,6 +8,7 @@ and calls `tick` ten times a second; everything else is safe to call from many t
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,12 @@ from engine.base.files import inside
 from engine.base.paths import Workspace
 from engine.config import Cluster, ClustersFile, DomainFile, EndpointProfile, ModelProfile
 from engine.curate.records import ingest_curation
+from engine.diagnose.facts import Evidence
 from engine.diagnose.patterns import diagnose
-from engine.diagnose.types import Diagnosis, FailurePattern
+from engine.diagnose.remedies import relabel_items, relabel_rows, scenario_proposals
+from engine.diagnose.taxonomy import TAXONOMY
+from engine.diagnose.trends import trends
+from engine.diagnose.types import Diagnosis, FailurePattern, RelabelItem, ScenarioProposal, Trend
 from engine.errors import ArgumentInvalid, BadInput, NotFound, PathRefused, StateConflict
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import domain_digest, load_compiled
@@ -82,7 +87,9 @@ class Engine:
         self.artifacts = Artifacts(workspace.artifacts)
         self.servers = ModelServers(workspace)
         self.supervisor = Supervisor(store, self.artifacts, workspace)
-        self.supervisor.drive("iterate", IterateDriver(store, self.artifacts, workspace, self.supervisor, self.servers, clock))
+        driver = IterateDriver(store, self.artifacts, workspace, self.supervisor, self.servers, clock)
+        self.history = driver.history
+        self.supervisor.drive("iterate", driver)
         self._probe: tuple[float, HostProbe] | None = None
 
     @classmethod
@@ -224,9 +231,17 @@ class Engine:
         )
 
     def diagnose(
-        self, cluster: str, evaluation_id: str | None = None, pattern: str | None = None, cursor: str | None = None, limit: int = 10
+        self,
+        cluster: str,
+        evaluation_id: str | None = None,
+        pattern: str | None = None,
+        *,
+        view: Literal["patterns", "trends", "requests"] = "patterns",
+        cursor: str | None = None,
+        limit: int = 10,
     ) -> DiagnosisPage:
-        """Failure patterns of a measurement's core split, or the failed scenarios of one pattern."""
+        """Failure patterns of a measurement's core split; the failed scenarios of one `pattern`; or, by `view`, trends over the cluster's rounds
+        and what is asked of people."""
         known(self.clusters().clusters, cluster, "cluster")
         if evaluation_id is None:
             subject = loop.cluster_state(self.store, cluster).incumbent
@@ -241,7 +256,12 @@ class Engine:
             raise ArgumentInvalid(f"{evaluation_id} is not a measurement of cluster {cluster}", next_step="Name the cluster that it measured.")
         summary = measurements.summary(self.store, evaluation_id)
         results = self._results(evaluation_id, "core")
-        found = diagnose(results)
+        evidence = self._evidence(cluster, evaluation_id, results)
+        found = diagnose(results, evidence)
+        if view == "trends":
+            return trends_page(evaluation_id, summary, found, trends(evidence.rounds), offset(cursor), limit)
+        if view == "requests":
+            return self._requests_page(evaluation_id, summary, found, evidence, offset(cursor), limit)
         if pattern is None:
             return patterns_page(evaluation_id, cluster, summary, found, offset(cursor), limit)
         chosen = next((each for each in found.patterns if each.pattern == pattern), None)
@@ -310,6 +330,7 @@ class Engine:
         rivals = self._rivals(evaluation_id, summary, str(run.cluster))
         before = next((rival for rival in rivals if rival.summary.subject == BASE), None)
         core = self._results(evaluation_id, "core")
+        found = diagnose(core, self._evidence(str(run.cluster), evaluation_id, core))
         base_id = None if before is None or not core else measurements.latest(self.store, str(run.cluster), BASE)
         return render_report(
             title=compiled.domain.title,
@@ -318,7 +339,7 @@ class Engine:
             description=compiled.domain.contract.description,
             summary=summary,
             rivals=rivals,
-            patterns=[PatternRow(each.name, each.items, each.share, each.remedy_in_words) for each in diagnose(core).patterns],
+            patterns=[PatternRow(each.name, each.items, each.share, each.remedy_in_words) for each in found.patterns],
             flips=[] if base_id is None else flips(self._results(base_id, "core"), core, split="core"),
             flips_against="" if base_id is None else BASE,
             structured_effect=measurements.structured_effect(self.store, evaluation_id),
@@ -479,6 +500,33 @@ class Engine:
         except BadInput as error:
             return error.message
 
+    def _evidence(self, cluster: str, evaluation_id: str, core: Sequence[ItemResult]) -> Evidence:
+        """What is known across measurements; nothing when the compiled domain, which is a cache, is no longer there."""
+        try:
+            compiled = load_compiled(self.workspace, measurements.domain_digest_of(self.store, evaluation_id))
+        except NotFound:
+            return Evidence()
+        return self.history.evidence(compiled, cluster, evaluation_id, core)
+
+    def _requests_page(
+        self, evaluation_id: str, summary: EvaluationSummary, found: Diagnosis, evidence: Evidence, start: int, limit: int
+    ) -> DiagnosisPage:
+        """Labels that people should look at again, and scenarios that are wanted."""
+        compiled = load_compiled(self.workspace, measurements.domain_digest_of(self.store, evaluation_id))
+        scenarios = {scenario.id: scenario for scenario in compiled.of_split("core")}
+        doubted = relabel_items(tuple(evidence.facts), evidence.facts, scenarios)
+        rows = relabel_rows(self.history.conflicts(compiled))
+        wanted = scenario_proposals(found.patterns)
+        return lines_page(
+            f"{len(doubted)} core labels and {len(rows)} training labels are in doubt; {len(wanted)} patterns want more scenarios.",
+            evaluation_id,
+            summary,
+            found,
+            [*(asked("relabel_request", each) for each in (*doubted, *rows)), *(asked("scenario_proposal", each) for each in wanted)],
+            start,
+            limit,
+        )
+
     def _examples_page(
         self,
         evaluation_id: str,
@@ -494,11 +542,12 @@ class Engine:
         by_id = {result.scenario_id: result for result in results}
         page = pattern.scenario_ids[start : start + limit]
         return DiagnosisPage(
-            summary=f"{pattern.name}: {pattern.items} of {found.failed} failures. {pattern.remedy_in_words}",
+            summary=f"{pattern.name}: {pattern.items} of {found.failed} failures. {TAXONOMY[pattern.failure_class].runbook}",
             evaluation_id=evaluation_id,
             subject=summary.subject,
             failed=found.failed,
             graded=found.graded,
+            plan=None if pattern.plan is None else pattern.plan.model_dump(mode="json"),
             examples=tuple(
                 FailureExample(
                     scenario_id=each,
@@ -737,7 +786,11 @@ def patterns_page(evaluation_id: str, cluster: str, summary: EvaluationSummary, 
                 name=pattern.name,
                 items=pattern.items,
                 share=pattern.share,
+                failure_class=pattern.failure_class,
+                confidence=round(pattern.confidence, 2),
+                trend=pattern.trend,
                 remedy=pattern.remedy_in_words,
+                gain="" if pattern.gain is None else pattern.gain.words,
                 examples=pattern.scenario_ids[:3],
             )
             for pattern in page
@@ -745,3 +798,33 @@ def patterns_page(evaluation_id: str, cluster: str, summary: EvaluationSummary, 
         next_cursor=str(start + limit) if len(found.patterns) > start + limit else None,
     )
 
+
+def trends_page(
+    evaluation_id: str, summary: EvaluationSummary, found: Diagnosis, over_time: Sequence[Trend], start: int, limit: int
+) -> DiagnosisPage:
+    """A page of patterns over a cluster's rounds: what came back and what never moved first."""
+    rounds = len(over_time[0].items) - 1 if over_time else 0
+    counts = Counter(trend.verdict for trend in over_time)
+    told = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in sorted(counts.items()))
+    sentence = f"{len(over_time)} patterns over {rounds} rounds: {told}." if over_time else "No round on this suite has been recorded yet."
+    return lines_page(sentence, evaluation_id, summary, found, [trend.model_dump(mode="json") for trend in over_time], start, limit)
+
+
+def lines_page(
+    sentence: str, evaluation_id: str, summary: EvaluationSummary, found: Diagnosis, lines: Sequence[dict[str, Any]], start: int, limit: int
+) -> DiagnosisPage:
+    """A page of another view of a diagnosis."""
+    return DiagnosisPage(
+        summary=sentence,
+        evaluation_id=evaluation_id,
+        subject=summary.subject,
+        failed=found.failed,
+        graded=found.graded,
+        lines=tuple(lines[start : start + limit]),
+        next_cursor=str(start + limit) if len(lines) > start + limit else None,
+    )
+
+
+def asked(what: str, request: RelabelItem | ScenarioProposal) -> dict[str, Any]:
+    """A request to people as a line of a page."""
+    return {"request": what} | {name: value for name, value in request.model_dump(mode="json").items() if name != "kind"}

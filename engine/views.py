@@ -159,8 +159,16 @@ class PatternLine(Record):
     items: int
     share: float
     """Of the graded core items."""
+    failure_class: str = "unknown"
+    """A class of the taxonomy: `format`, `label_confusion`, `suspected_wrong_gold`, `persistent`, ..."""
+    confidence: float = 1.0
+    """Share of what was observed that points to this class."""
+    trend: tuple[int, ...] = ()
+    """Items per round, oldest first: before the first round, then of each round's challenger."""
     remedy: str
     """What to do about it, in a sentence."""
+    gain: str = ""
+    """What the remedy may win, in words; a number only where this cluster's past has one."""
     examples: tuple[str, ...] = ()
     """Ids of up to three scenarios that show it best."""
 
@@ -177,7 +185,7 @@ class FailureExample(Record):
 
 
 class DiagnosisPage(View):
-    """Failure patterns of a measurement's core split; with `pattern`, its failed scenarios."""
+    """Failure patterns of a measurement's core split; with `pattern`, its plan and its failed scenarios."""
 
     evaluation_id: str
     subject: str
@@ -185,6 +193,10 @@ class DiagnosisPage(View):
     graded: int
     patterns: tuple[PatternLine, ...] = ()
     examples: tuple[FailureExample, ...] = ()
+    plan: dict[str, Any] | None = None
+    """With `pattern`: what its remedy would change, which cheaper ones were passed over and why (`RemedyPlan` in engine/diagnose/types.py)."""
+    lines: tuple[dict[str, Any], ...] = ()
+    """With `view`: trends (`Trend`), or requests to people (`RelabelItem`, `ScenarioProposal`)."""
     next_cursor: str | None = None
 
 

@@ -343,6 +343,29 @@ PROMISES: tuple[Promise, ...] = (
     promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),
     promise("house.repository", "The repository names nothing of the machine it was written on.", "house/test_repository.py"),
     promise("house.requirements", "This manifest and the tests agree, both ways.", "house/test_requirements.py"),
+    # ---- diagnosis and remedies -------------------------------------------------------------------------------------------------
+    promise(
+        "diagnosis.classes",
+        "Every failure has a class from one taxonomy, by rule, with a trend over rounds and a confidence.",
+        "diagnose/test_taxonomy.py",
+        "diagnose/test_patterns.py",
+    ),
+    promise(
+        "diagnosis.facts",
+        "Unstable items, doubtful labels, inputs with two answers and what survives targeted rounds are told apart from what training can mend.",
+        "diagnose/test_facts.py",
+    ),
+    promise(
+        "diagnosis.remedies",
+        "The class decides the remedy, the cheapest that is left first; a gain has a number only where this cluster's past has one.",
+        "diagnose/test_remedies.py",
+    ),
+    promise(
+        "diagnosis.cheap",
+        "Examples in the prompt and the schema switch are measured on core before the first training, and the ledger shows what each bought.",
+        "diagnose/test_try_cheap.py",
+        "iterate/test_iterate_run.py::test_diagnosis_and_comparison_read_what_the_run_measured_and_tried",
+    ),
     # ---- what it must show ------------------------------------------------------------------------------------------------------
     promise(
         "show.faults",

@@ -61,6 +61,7 @@ def domain_file(**changes: Any) -> dict[str, Any]:
             "evaluation": {"path": "data/eval.jsonl"},
             "splits": {"core": 0.4, "held_out": 0.5, "reserve": 0.1, "stratify": "expected.intent"},
         },
+        "diagnose": {"try_cheap": False},  # a process less for every test of the loop; what it does has tests of its own
         "eval": {"checks": [{"kind": "choice", "path": "intent"}], "slices": ["channel"], "floor": ["majority", "bm25_nearest"]},
     } | changes
 

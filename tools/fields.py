@@ -14,7 +14,7 @@ IdempotencyKey = Annotated[
     str | None,
     Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$",
-        description="Your name for this request: sent again, it answers the same run instead of starting another.",
+        description="Your name for this request: sent again, it answers the same run.",
         examples=["travel-round-1"],
     ),
 ]

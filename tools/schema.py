@@ -36,7 +36,7 @@ def output_schema(tool: Tool) -> dict[str, Any]:
     nullable = {name for name, node in full["properties"].items() if {"type": "null"} in node.get("anyOf", [])}
     return {
         "type": "object",
-        "properties": {**properties, "next": {"type": "array", "items": {"type": "object"}}},
+        "properties": {**properties, "next": {"type": "array"}},
         "required": [name for name in full["required"] if name not in nullable] + ["next"],
         **({"$defs": definitions} if definitions else {}),
     }

@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.curate.types import Selection, TargetPattern
+from engine.diagnose.taxonomy import TAXONOMY
 from engine.diagnose.types import FailurePattern
 from engine.evaluate.answers import MISSING, lookup
 from engine.evaluate.types import TrainingRow
@@ -38,8 +39,9 @@ _ABSENT_KINDS = frozenset({"invented_field", "invented_item"})
 
 
 def target_patterns(patterns: Sequence[FailurePattern]) -> tuple[TargetPattern, ...]:
-    """The patterns of a diagnosis that training can act on. A retry (`infrastructure`) and a longer limit (`truncated`) are no matter of data."""
-    actionable = [pattern for pattern in patterns if pattern.remedy not in ("retry", "raise_limit")]
+    """The patterns of a diagnosis that training sets are aimed at (`aimed` in the taxonomy): a lost answer, a limit and a doubtful label are no
+    matter of data."""
+    actionable = [pattern for pattern in patterns if TAXONOMY[pattern.failure_class].aimed]
     failures = sum(pattern.items for pattern in actionable)
     return tuple(_target(pattern, pattern.items / failures) for pattern in actionable)
 

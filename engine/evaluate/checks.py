@@ -24,7 +24,8 @@ Vocabulary of observations (`<path>` is dotted, `.` for the whole):
     missing_text:<text>               a text that should occur                           contains, conduct (`expected`: the reference)
     forbidden_text:<text>             a text that should not                             not_contains
 
-`engine/evaluate/grading.py` adds what the answer itself shows: `empty`, `truncated`, `refusal`, `infrastructure:<code>`.
+`engine/evaluate/grading.py` adds what the answer itself shows: `empty`, `truncated`, `refusal`, `infrastructure:<code>`; where the reference of a
+text output is itself a refusal, `complied` instead of `refusal`. `engine/diagnose/taxonomy.py` says which class of failure each makes.
 """
 
 from __future__ import annotations

@@ -111,8 +111,9 @@ def _about_the_answer(answer: Answer, judged: Judged) -> list[str]:
     if answer.finish_reason == "length":
         seen.append("truncated")
     not_json = judged.output.kind == "text" or bool(judged.answer.problem)
-    if not_json and declines(answer.text):
-        seen.append("refusal")
+    should = judged.output.kind == "text" and isinstance(judged.expected, str) and declines(judged.expected)
+    if not_json and declines(answer.text) != should:
+        seen.append("complied" if should else "refusal")
     form = judged.answer.problem or (schema_observation(judged.output, judged.answer.value) if judged.output.kind == "json" else "")
     return [*seen, form] if form else seen
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -78,6 +78,16 @@ def render_messages(contract: Contract, fields: Mapping[str, Any]) -> tuple[Mess
     user = _render("user", contract.user, fields)
     head = (Message(role="system", content=system),) if system else ()
     return (*head, Message(role="user", content=user))
+
+
+def render_with_examples(contract: Contract, examples: Sequence[tuple[Mapping[str, Any], Any]], fields: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The conversation for one input with worked examples (input, expected answer) before it, as earlier turns. The system message is that of
+    the input itself."""
+    *head, question = render_messages(contract, fields)
+    turns = []
+    for shown, expected in examples:
+        turns += [render_messages(contract, shown)[-1], Message(role="assistant", content=render_target(contract, expected))]
+    return (*head, *turns, question)
 
 
 def _render(name: str, source: str, fields: Mapping[str, Any]) -> str:

@@ -239,6 +239,27 @@ def latest_of_all(store: Store) -> dict[tuple[str | None, str], str]:
     return {(cluster, subject): evaluation_id for cluster, subject, evaluation_id in rows}
 
 
+class Alike(NamedTuple):
+    """A measurement of the same suite, graded the same way."""
+
+    evaluation_id: str
+    subject: str
+    generator: str
+    prompt: str
+    settings: str
+
+
+def measured_alike(store: Store, evaluation_id: str, limit: int) -> list[Alike]:
+    """Measurements of this one's cluster, suite and grading, itself included, newest first: standard ones, and those asked in the same way."""
+    rows = store.read(
+        "SELECT e.id, e.subject, e.generator, e.prompt, e.settings FROM evaluation e JOIN evaluation o ON o.id = ? WHERE e.cluster = o.cluster "
+        "AND e.suite = o.suite AND e.grading = o.grading AND (e.standard OR (e.generator = o.generator AND e.prompt = o.prompt AND "
+        "e.settings = o.settings)) ORDER BY e.seq DESC LIMIT ?",
+        [evaluation_id, limit],
+    )
+    return [Alike(*row) for row in rows]
+
+
 def summaries(store: Store, evaluation_ids: Collection[str]) -> dict[str, EvaluationSummary]:
     """The figures of those measurements that are there, in one query."""
     rows = store.read("SELECT id, summary FROM evaluation WHERE list_contains(?, id)", [sorted(evaluation_ids)])

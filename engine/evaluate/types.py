@@ -143,6 +143,8 @@ class Stability(Record):
     """Core items that were asked again."""
     flipped: int
     """Of them passed once and failed once."""
+    flipped_items: tuple[str, ...] = ()
+    """Which: core scenarios."""
 
 
 class EvaluationSummary(Record):

@@ -118,8 +118,9 @@ def ask_twice(
     tally = Tally(compiled, sample)
     generator.answer(requests_for(compiled, sample, settings), tally.add)
     once = {result.scenario_id: result.passed for result in first if result.outcome == "graded"}
-    pairs = [(once[again.scenario_id], again.passed) for again in tally.results() if again.outcome == "graded" and again.scenario_id in once]
-    return Stability(items=len(pairs), flipped=sum(one != other for one, other in pairs)) if pairs else None
+    twice = [again for again in tally.results() if again.outcome == "graded" and again.scenario_id in once]
+    flipped = tuple(again.scenario_id for again in twice if again.passed != once[again.scenario_id])
+    return Stability(items=len(twice), flipped=len(flipped), flipped_items=flipped) if twice else None
 
 
 def structured_effect(

@@ -11,6 +11,7 @@ is submitted under the same key, which the store answers with the run that is al
     0.floor              baselines without a language model
     0.measure_base       the base on core and held-out
     1.measure_incumbent  only when the run begins with a version; what did not change comes from the cache
+    1.try_cheap          only when it begins with the base: what examples in the prompt and the schema switch buy, on a sample of core
     <k>.curate           training rows for the incumbent's failure patterns, through the leakage guard
     <k>.train            an adapter
     <k>.measure_challenger
@@ -37,8 +38,11 @@ from engine.base.paths import Workspace
 from engine.config import ModelProfile, Profile, Training
 from engine.curate.jobs import CurateJob
 from engine.curate.select import target_patterns
-from engine.diagnose.patterns import diagnose, pattern_id, pattern_name, telling_observation
-from engine.diagnose.types import FailurePattern
+from engine.diagnose.jobs import TryCheapOutput
+from engine.diagnose.patterns import diagnose
+from engine.diagnose.taxonomy import pattern_id, pattern_name, telling_observation
+from engine.diagnose.try_cheap import plan_trials
+from engine.diagnose.types import CheapTrial, Diagnosis, FailurePattern
 from engine.errors import WorkerLost
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import CompiledDomain, load_compiled, rotated_digest
@@ -54,6 +58,7 @@ from engine.iterate import records
 from engine.iterate.clauses import no_harm_clause
 from engine.iterate.decide import Outcome, decide, stop_reason, with_clause
 from engine.iterate.held_out import anchor_score, held_out_items, held_out_notes, held_out_state, must_stop, rotation_reason
+from engine.iterate.history import History
 from engine.iterate.measure import BASE, evaluate_job
 from engine.iterate.summary import final_score, iterate_output
 from engine.iterate.types import Clause, IterateJob, Iteration, PatternCount
@@ -102,6 +107,7 @@ class IterateDriver:
         self.supervisor = supervisor
         self.servers = servers
         self.clock = clock
+        self.history = History(store, artifacts)
         self._compiled: dict[str, CompiledDomain] = {}
 
     def compiled(self, digest: str) -> CompiledDomain:
@@ -233,6 +239,7 @@ class Campaign:
     def play_round(self, incumbent: Measured, floor: Measured | None, base: PreparedBase, compiled: CompiledDomain) -> Measured:
         """One round, from the incumbent's failures to the decision; returns the incumbent after it."""
         number = len(self.ledger) + 1
+        tried = self.try_cheap(number, incumbent, base, compiled)
         curated = self.need(f"{number}.curate", "curate", lambda: self.dump(self.curate_job(number, incumbent, compiled)))
         rows = int((curated.output or {})["rows"])
         plan = plan_training(
@@ -242,9 +249,40 @@ class Campaign:
         version = versions.version_of_run(self.driver.store, trained.id)
         challenger = self.measure(f"{number}.measure_challenger", version.id, base, compiled)
         iteration = self.judge(number, incumbent, challenger, floor, base, compiled, rows, plan)
+        iteration = iteration.model_copy(update={"tried": tried, "aimed": self.aimed(incumbent, compiled, curated)})
         records.record_iteration(self.driver.store, self.run.id, str(self.run.cluster), iteration)
         self.ledger = (*self.ledger, iteration)
         return challenger if iteration.decision.verdict == "accept" else incumbent
+
+    def try_cheap(self, number: int, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain) -> tuple[CheapTrial, ...]:
+        """What cheap remedies buy the base, measured once before the first training. A trial that failed costs the run nothing but the time."""
+        if number != 1 or incumbent.subject != BASE:
+            return ()
+        if "1.try_cheap" not in self.children:
+            known = measurements.structured_effect(self.driver.store, incumbent.evaluation_id) is not None
+            device = self.job.device
+            job = plan_trials(compiled, model=self.job.model, profile=self.profile, base=base, device=device, schema_effect_known=known)
+            if job is None:
+                return ()
+            self.start("1.try_cheap", "try_cheap", lambda: self.dump(job))
+        child = self.children["1.try_cheap"]
+        if child.state == "failed":
+            return ()
+        finished = self.need("1.try_cheap", "try_cheap", dict)
+        output = {name: value for name, value in (finished.output or {}).items() if name != "artifacts"}
+        return TryCheapOutput.model_validate(output).trials
+
+    def found(self, incumbent: Measured, compiled: CompiledDomain) -> Diagnosis:
+        """The incumbent's failures, with what is known across measurements."""
+        core = self.results(incumbent, "core")
+        return diagnose(core, self.driver.history.evidence(compiled, str(self.run.cluster), incumbent.evaluation_id, core))
+
+    def aimed(self, incumbent: Measured, compiled: CompiledDomain, curated: Run) -> dict[str, int]:
+        """Training rows aimed at each of the incumbent's patterns."""
+        output = curated.output or {}
+        given = {str(name): int(count) for name, count in output["per_pattern"].items() if count}
+        targets = target_patterns(self.found(incumbent, compiled).patterns)
+        return {target.pattern: int(output["rows"]) for target in targets if not target.labels and not target.fields} | given
 
     def judge(
         self,
@@ -262,7 +300,6 @@ class Campaign:
         if floor is not None:
             check_comparable(floor.summary.identity, challenger.summary.identity)
         failures, left = self.results(incumbent, "core"), self.results(challenger, "core")
-        found = diagnose(failures)
         decision = decide(
             compiled.domain.eval.accept,
             slices=compiled.domain.eval.slices,
@@ -276,6 +313,7 @@ class Campaign:
         )
         if decision.verdict == "accept" and (guard := self.no_harm(number, challenger, base, compiled)) is not None:
             decision = with_clause(decision, guard)
+        found = self.found(incumbent, compiled)
         return Iteration(
             iteration=number,
             incumbent=incumbent.subject,
@@ -419,7 +457,7 @@ class Campaign:
         return self.dump(job)
 
     def curate_job(self, number: int, incumbent: Measured, compiled: CompiledDomain) -> CurateJob:
-        found = diagnose(self.results(incumbent, "core"))
+        found = self.found(incumbent, compiled)
         overrides = compiled.domain.train
         training = self.profile.training if isinstance(self.profile, ModelProfile) else Training()
         return CurateJob(

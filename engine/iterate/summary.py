@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from engine.config import Acceptance, Serving
+from engine.diagnose.types import CheapTrial
 from engine.evaluate.statistics import compare, reached, shown_above_zero
 from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison
 from engine.iterate.decide import Outcome
@@ -80,6 +81,16 @@ def iterate_output(
     )
 
 
+def tried_note(trials: Sequence[CheapTrial]) -> list[str]:
+    """What was tried before training and what each bought, in one sentence; nothing when nothing was tried."""
+    if not trials:
+        return []
+    gains = [(trial.words, trial.comparison.difference) for trial in trials]
+    bought = ", ".join(f"{words} {gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]" for words, gain in gains)
+    first = trials[0].comparison
+    return [f"Tried before training, on {first.difference.n} core items of the base, in {first.metric.replace('_', ' ')}: {bought}."]
+
+
 def latency_note(serving: Serving, measured: EvaluationSummary) -> list[str]:
     """What an answer took against what the domain allows; nothing where either is unknown (answers from the cache took no time)."""
     found, allowed = measured.split("held_out").latency_p95_seconds, serving.latency_p95_seconds
@@ -100,6 +111,7 @@ def _notes(
 ) -> list[str]:
     notes: list[str] = []
     if iterations:
+        notes.extend(tried_note(iterations[0].tried))
         last = iterations[-1]
         verdict = "accepted" if last.decision.verdict == "accept" else "rolled back"
         notes.append(f"Round {last.iteration} trained on {last.rows} rows and was {verdict}.")

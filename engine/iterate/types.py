@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from engine.base.record import Record
 from engine.config import Budget, Device
+from engine.diagnose.types import CheapTrial
 from engine.evaluate.types import AnchorScore, HeldOutState, Interval, PairedComparison
 from engine.train.types import TrainPlan
 
@@ -78,6 +79,10 @@ class Iteration(Record):
     """Patterns of the incumbent with their change: how many fewer items the challenger fails for this reason."""
     rows: int
     """Training rows."""
+    aimed: dict[str, int] = {}
+    """Training rows aimed at each pattern; a pattern that every row is about counts all of them."""
+    tried: tuple[CheapTrial, ...] = ()
+    """Cheap remedies that were measured on the base before this round trained, and what each bought."""
     suite: str = ""
     """Digest of the suite that both were measured on."""
     plan: TrainPlan

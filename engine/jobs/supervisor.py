@@ -46,6 +46,7 @@ WORKER_MODULES: dict[RunKind, str] = {
     "evaluate": "engine.evaluate.worker",
     "floor": "engine.evaluate.floor_worker",
     "compile": "engine.evaluate.compile_worker",
+    "try_cheap": "engine.diagnose.worker",
     "curate": "engine.curate.worker",
     "train": "engine.train.worker",
     "prepare": "engine.generate.prepare_worker",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine.curate.select import allocate, select_rows, strata_of, target_patterns
 from engine.curate.types import TargetPattern
+from engine.diagnose.taxonomy import class_of
 from engine.diagnose.types import FailurePattern
 from engine.evaluate.types import TrainingRow
 
@@ -136,7 +137,7 @@ def test_places_are_shared_out_completely_within_capacity(total: int, shares: li
     assert all(count <= capacity for count, capacity in zip(given_out, capacities, strict=True))
 
 
-def failure(kind: str, detail: str, items: int, remedy: str = "targeted_training") -> FailurePattern:
+def failure(kind: str, detail: str, items: int, remedy: str = "targeted_sft") -> FailurePattern:
     return FailurePattern.model_validate(
         {
             "pattern": f"{kind}:{detail}" if detail else kind,
@@ -145,6 +146,7 @@ def failure(kind: str, detail: str, items: int, remedy: str = "targeted_training
             "name": "",
             "items": items,
             "share": 0.1,
+            "failure_class": class_of(kind),
             "remedy": remedy,
             "remedy_in_words": "",
             "scenario_ids": (),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.diagnose.patterns import KINDS, diagnose
+from engine.diagnose.patterns import diagnose
+from engine.diagnose.taxonomy import OBSERVATIONS
 from engine.evaluate.types import ItemResult
 
 
@@ -56,7 +57,7 @@ def test_held_out_items_are_refused() -> None:
         diagnose([item("a").model_copy(update={"split": "held_out"})])
 
 
-observations = st.lists(st.sampled_from([f"{kind}:{detail}" for kind in KINDS for detail in ("x", "y")] + ["nonsense"]), max_size=4)
+observations = st.lists(st.sampled_from([f"{kind}:{detail}" for kind in OBSERVATIONS for detail in ("x", "y")] + ["nonsense"]), max_size=4)
 
 
 @given(st.lists(st.tuples(observations, st.booleans()), min_size=1, max_size=60))

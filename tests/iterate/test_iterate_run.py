@@ -116,12 +116,35 @@ def test_a_daemon_that_stops_anywhere_goes_on_where_it_was(tmp_path: Path) -> No
         engine.close()
 
 
-def test_diagnosis_and_comparison_read_what_the_run_measured(engine: Engine) -> None:
-    output = IterateOutput.model_validate(finish(engine, engine.iterate("tickets").id).output)
+def test_diagnosis_and_comparison_read_what_the_run_measured_and_tried(engine: Engine) -> None:
+    trying = {"try_cheap": True, "trial_items": 24, "examples": 2}
+    write_domain(engine.workspace, "tickets", domain_file(diagnose=trying), train=rows(0, 160), evaluation=rows(1000, 240))
+    run = finish(engine, engine.iterate("tickets").id)
+    output = IterateOutput.model_validate(run.output)
+    steps = [step.step for step in engine.run_status(run.id).steps]
+    assert steps.index("1.try_cheap") < steps.index("1.curate")
+    (iteration,) = output.iterations
+    assert [trial.remedy for trial in iteration.tried] == ["few_shot", "constrain_decoding"]
+    assert "try_cheap" in iteration.seconds
+    assert sum(iteration.aimed.values()) > 0
+    assert any(note.startswith("Tried before training, on 24 core items") for note in output.notes)
+
     page = engine.diagnose("tickets", evaluation_id=output.base.evaluation_id)
     assert page.failed > 0
-    opened = engine.diagnose("tickets", evaluation_id=output.base.evaluation_id, pattern=page.patterns[0].pattern, limit=2)
-    assert len(opened.examples) == min(2, page.patterns[0].items)
+    line = page.patterns[0]
+    assert line.failure_class == "label_confusion"
+    assert line.trend[0] == line.items
+    assert len(line.trend) == 2
+    assert line.gain
+    opened = engine.diagnose("tickets", evaluation_id=output.base.evaluation_id, pattern=line.pattern, limit=2)
+    assert len(opened.examples) == min(2, line.items)
+    assert opened.plan is not None
+    assert opened.plan["passed_over"][0]["why"].startswith("measured on 24 core items and not shown to help")
+    trends = engine.diagnose("tickets", view="trends", limit=2)
+    assert len(trends.lines) == 2
+    assert engine.diagnose("tickets", view="trends", limit=2, cursor=trends.next_cursor).lines[0] != trends.lines[0]
+    assert engine.diagnose("tickets", view="requests").summary.startswith("0 core labels and 0 training labels")
+
     core = engine.compare(output.base.evaluation_id, output.final.evaluation_id, "core")
     assert core.flips
     held_out = engine.compare(output.base.evaluation_id, output.final.evaluation_id, "held_out")
