@@ -45,6 +45,7 @@ from engine.loading import domain_names, load_clusters, load_domain, parse_profi
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
+from engine.train.schedule import in_one_line
 from engine.views import (
     ClusterLine,
     ComparisonPage,
@@ -180,7 +181,15 @@ class Engine:
         """Where a run stands; waits up to `wait_seconds` for its next sign of progress or its end."""
         run = self.supervisor.wait(run_id, wait_seconds) if wait_seconds > 0 else self.supervisor.get(run_id)
         steps = self.supervisor.list(parent=run.id) if run.kind == "iterate" else []
-        return run_status(run, steps)
+        return run_status(run, steps).model_copy(update={"settings": "" if run.state == "succeeded" else self._settings(steps)})
+
+    def _settings(self, steps: Sequence[Run]) -> str:
+        """Why the latest training among the steps of an iterate run is as it is, in one line; empty before the first."""
+        trained = [step for step in steps if step.kind == "train"]
+        if not trained:
+            return ""
+        reasons = runs.launch_of(self.store, trained[-1].id).job["plan"]["reasons"]
+        return in_one_line(int(str(trained[-1].step).partition(".")[0]), reasons)
 
     def cancel(self, run_id: str) -> RunStatus:
         """Ends a run; a run that has ended stays as it is."""

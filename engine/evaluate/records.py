@@ -163,6 +163,11 @@ def summaries(store: Store, evaluation_ids: Collection[str]) -> dict[str, Evalua
     return {evaluation_id: EvaluationSummary.model_validate_json(text) for evaluation_id, text in rows}
 
 
+def suites(store: Store, evaluation_ids: Collection[str]) -> dict[str, str]:
+    """The digest of the suite that each of those measurements that are there was made on."""
+    return dict(store.read("SELECT id, suite FROM evaluation WHERE list_contains(?, id)", [sorted(set(evaluation_ids))]))
+
+
 def item_results(store: Store, artifacts: Artifacts, evaluation_id: str, split: Split) -> list[ItemResult]:
     """Every result of one split in full, in the suite's order, from the artefact."""
     rows = _read_results(artifacts, _column(store, "results", evaluation_id))

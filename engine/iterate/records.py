@@ -8,10 +8,11 @@ another incumbent is refused (StateConflict).
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.base.record import Record
 from engine.errors import StateConflict
+from engine.evaluate import records as measurements
 from engine.iterate.measure import BASE
 from engine.iterate.types import Iteration
 from engine.store.events import append_event
@@ -55,6 +56,24 @@ def iterations(store: Store, run_id: str) -> tuple[Iteration, ...]:
     """The ledger of one run, oldest round first."""
     rows = store.read("SELECT record FROM iteration WHERE run_id = ? ORDER BY iteration", [run_id])
     return tuple(Iteration.model_validate_json(record) for (record,) in rows)
+
+
+class RecordedRound(NamedTuple):
+    """A ledger row with what it does not say itself."""
+
+    run_id: str
+    recorded_at: str
+    suite: str
+    """Digest of the suite that the challenger was measured on."""
+    iteration: Iteration
+
+
+def rounds_of(store: Store, cluster: str) -> tuple[RecordedRound, ...]:
+    """The ledger of a cluster over all its runs, oldest round first."""
+    rows = store.read("SELECT run_id, created_at, record FROM iteration WHERE cluster = ? ORDER BY created_at, run_id, iteration", [cluster])
+    found = [(run_id, created_at, Iteration.model_validate_json(record)) for run_id, created_at, record in rows]
+    suites = measurements.suites(store, [iteration.challenger_evaluation for _, _, iteration in found])
+    return tuple(RecordedRound(run_id, at, suites.get(iteration.challenger_evaluation, ""), iteration) for run_id, at, iteration in found)
 
 
 def record_iteration(store: Store, run_id: str, cluster: str, iteration: Iteration) -> None:
