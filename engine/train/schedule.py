@@ -90,7 +90,7 @@ class Draft:
         training, _ = settings_of(profile)
         self.facts = facts
         self.history = history
-        self.batch_size, self.profile_rows = training.batch_size, training.max_rows
+        self.batch_size = training.batch_size
         self.usual = unscheduled(profile, TrainOverrides(), pool_rows=facts.pool_rows)
         """The profile's values."""
         self.base = unscheduled(profile, overrides, pool_rows=facts.pool_rows)
@@ -128,7 +128,7 @@ class Draft:
 
     def budget(self, rows: int) -> float:
         """Epochs that the step budget gives for `rows` rows."""
-        return epochs_within_budget(self.base.epochs, rows, batch_size=self.batch_size, usual_rows=self.profile_rows)
+        return epochs_within_budget(self.base.epochs, rows, batch_size=self.batch_size, usual_rows=self.base.max_rows)
 
     def set(self, name: str, value: Any, why: str) -> None:
         """Moves a value, unless the domain has fixed it; either is said."""
@@ -176,7 +176,7 @@ def halve_after_regression(draft: Draft) -> None:
     Recommendations for Gradient-Based Training of Deep Architectures", 2012, on searching rates by factors of two)."""
     last = draft.last
     if last is not None and regressed(last):
-        why = f"round {last.iteration} was worse than its incumbent, {_change(last)}, so the rate is halved"
+        why = f"the last round was worse than its incumbent, {_change(last)}, so the rate is halved"
         draft.set("learning_rate", _halved(draft, last), why)
 
 
@@ -184,7 +184,7 @@ def halve_after_divergence(draft: Draft) -> None:
     """A loss that is no number means that steps were too long."""
     last = draft.last
     if last is not None and last.outcome == "diverged":
-        draft.set("learning_rate", _halved(draft, last), f"training diverged in round {last.iteration}, so the rate is halved")
+        draft.set("learning_rate", _halved(draft, last), "the last training diverged, so the rate is halved")
 
 
 def restore_after_acceptance(draft: Draft) -> None:
@@ -194,7 +194,7 @@ def restore_after_acceptance(draft: Draft) -> None:
     had_harm = any(regressed(one) or one.outcome == "diverged" for one in draft.rounds)
     if last is not None and last.outcome == "accepted" and had_harm and draft.values["learning_rate"] < start:
         rate = min(start, draft.values["learning_rate"] * RESTORED)
-        draft.set_rate(rate, f"round {last.iteration} was accepted, so the rate goes back towards {_spelt(start)}")
+        draft.set_rate(rate, f"the last round was accepted, so the rate goes back towards {_spelt(start)}")
 
 
 def more_data_when_gap_opens(draft: Draft) -> None:
@@ -220,7 +220,7 @@ def other_method_on_plateau(draft: Draft) -> None:
     low, high = SCORES_FOR_GRPO
     by_reward = draft.facts.partial_credit and low <= draft.facts.mean <= high
     wanted: Method = "sft" if method != "sft" else "grpo" if by_reward else "dpo"
-    why = f"rounds {recent[0].iteration} and {recent[1].iteration} by {_WORDS[method]} differ from their incumbents by less than could be shown"
+    why = f"the last two rounds, by {_WORDS[method]}, differ from their incumbents by less than could be shown"
     if wanted == "grpo":
         why += f", and a mean of {draft.facts.mean:.2f} with partial credit leaves something to reward"
     if wanted not in AVAILABLE_METHODS:
@@ -258,8 +258,9 @@ def epochs_for_rows(draft: Draft) -> None:
     epochs = _bounded_epochs(draft, draft.budget(draft.rows) * draft.passes)
     if math.isclose(epochs, draft.values["epochs"], rel_tol=0.005):
         return
-    steps = round(draft.rows * epochs / draft.batch_size)
-    draft.set("epochs", epochs, f"{draft.rows} rows are about {steps} steps so, within the budget")
+    more = draft.rows > draft.base.max_rows
+    ground = f"there are more rows than {draft.base.max_rows}" if more else f"fewer passes would be less than {FEWEST_STEPS} steps"
+    draft.set("epochs", epochs, f"over {draft.rows} rows that is about {round(draft.rows * epochs / draft.batch_size)} steps, and {ground}")
 
 
 def replay_after_losses(draft: Draft) -> None:
@@ -271,9 +272,9 @@ def replay_after_losses(draft: Draft) -> None:
     if last.outcome == "accepted":
         if share > draft.base.replay_share:
             back = max(draft.base.replay_share, _figures(share - REPLAY_BACK))
-            draft.set("replay_share", back, f"round {last.iteration} was accepted, so more may be aimed at failures again")
+            draft.set("replay_share", back, "the last round was accepted, so more may be aimed at failures again")
     elif (loss := loss_in_words(last)) and share < MOST_REPLAY:
-        draft.set("replay_share", min(MOST_REPLAY, _figures(share + REPLAY_STEP)), f"in round {last.iteration} {loss}")
+        draft.set("replay_share", min(MOST_REPLAY, _figures(share + REPLAY_STEP)), f"in the last round {loss}")
 
 
 def warm_start_for_little(draft: Draft) -> None:
@@ -284,7 +285,7 @@ def warm_start_for_little(draft: Draft) -> None:
     if lora is None:
         return
     if last is not None and last.schedule.warm_start and last.outcome != "accepted":
-        draft.say("warm_start", f"warm_start is no instead of yes: going on from the incumbent was not accepted in round {last.iteration}.")
+        draft.say("warm_start", "warm_start is no instead of yes: going on from the incumbent was not accepted in the last round.")
         return
     by_method = draft.values["method"] != "sft"
     if lora.rank != draft.values["rank"] or not (by_method or facts.failing_share <= LITTLE_LEFT):
@@ -328,9 +329,9 @@ def gap_in_words(one: PastRound) -> str:
     if one.outcome != "rolled_back" or one.low > 0:
         return ""
     if one.core_gain is not None and one.core_gain - (one.after - one.before) > one.detectable:
-        return f"in round {one.iteration} core moved by {one.core_gain:+.3f} and held-out by {one.after - one.before:+.3f}, so a gap opens"
+        return f"in the last round core moved by {one.core_gain:+.3f} and held-out by {one.after - one.before:+.3f}, so a gap opens"
     if one.first_loss is not None and one.final_loss is not None and one.final_loss <= LEARNT * one.first_loss:
-        return f"in round {one.iteration} the loss fell from {one.first_loss:.2f} to {one.final_loss:.2f} and held-out is not shown to improve"
+        return f"in the last round the loss fell from {one.first_loss:.2f} to {one.final_loss:.2f} and held-out is not shown to improve"
     return ""
 
 
@@ -352,9 +353,8 @@ def epochs_within_budget(epochs: float, rows: int, *, batch_size: int, usual_row
     """Passes over `rows` rows, from the `epochs` that are meant for up to `usual_rows`: more where that gives fewer than FEWEST_STEPS steps,
     as far as MOST_PASSES (repeating data up to four times is nearly as good as new data: Muennighoff et al., "Scaling Data-Constrained
     Language Models", 2023); fewer where there are more rows than the profile reckons with, so that a run costs the same, but one pass at least."""
-    if rows > usual_rows:
-        return max(min(epochs, 1.0), _figures(epochs * usual_rows / rows))
-    return max(epochs, min(MOST_PASSES, _figures(FEWEST_STEPS * batch_size / rows)))
+    fewer = max(min(epochs, 1.0), _figures(epochs * usual_rows / rows)) if rows > usual_rows else epochs
+    return max(fewer, min(MOST_PASSES, _figures(FEWEST_STEPS * batch_size / rows)))
 
 
 # ---- the search ------------------------------------------------------------------------------------------------------------------------
@@ -365,12 +365,12 @@ def _search(draft: Draft, suggestion: Suggestion | None) -> None:
     free: tuple[tuple[Literal["rate", "passes"], str], ...] = (("rate", "learning_rate"), ("passes", "epochs"))
     vary = tuple(dimension for dimension, name in free if name not in draft.fixed)
     if not vary:
-        draft.say("", "No rule applies, and the domain fixes learning_rate and epochs: the settings are tried again with another seed.")
+        draft.say("", "No rule changes anything, and the domain fixes learning_rate and epochs: the settings are tried again with another seed.")
         return
     if suggestion is None:
         draft.asked = Search(trials=trials(draft), vary=vary, low=-OCTAVES, high=OCTAVES, seed=draft.facts.seed + len(draft.history))
         return
-    why = f"no rule applies, and a search over the {len(draft.history)} recorded rounds expects most of this"
+    why = f"no rule changes anything, and a search over the {len(draft.history)} recorded rounds expects most of this"
     if "rate" in vary:
         draft.set_rate(draft.start_rate(draft.values["method"]) * 2.0**suggestion.rate, why)
     if "passes" in vary:
