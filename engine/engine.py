@@ -181,15 +181,13 @@ class Engine:
         """Where a run stands; waits up to `wait_seconds` for its next sign of progress or its end."""
         run = self.supervisor.wait(run_id, wait_seconds) if wait_seconds > 0 else self.supervisor.get(run_id)
         steps = self.supervisor.list(parent=run.id) if run.kind == "iterate" else []
-        return run_status(run, steps).model_copy(update={"settings": "" if run.state == "succeeded" else self._settings(steps)})
-
-    def _settings(self, steps: Sequence[Run]) -> str:
-        """Why the latest training among the steps of an iterate run is as it is, in one line; empty before the first."""
+        status = run_status(run, steps)
         trained = [step for step in steps if step.kind == "train"]
-        if not trained:
-            return ""
+        if not trained or run.state == "succeeded":  # a finished run has the line in its notes
+            return status
         reasons = runs.launch_of(self.store, trained[-1].id).job["plan"]["reasons"]
-        return in_one_line(int(str(trained[-1].step).partition(".")[0]), reasons)
+        line = in_one_line(int(str(trained[-1].step).partition(".")[0]), reasons)
+        return status.model_copy(update={"summary": f"{status.summary} {line}"})
 
     def cancel(self, run_id: str) -> RunStatus:
         """Ends a run; a run that has ended stays as it is."""

@@ -69,8 +69,6 @@ class RunStatus(View):
     progress: Progress | None = None
     steps: tuple[StepLine, ...] = ()
     """Of an iterate run: its steps so far."""
-    settings: str = ""
-    """Of an iterate run on its way: why the latest round trains as it does, in one line. A finished run has it in its notes."""
     output: dict[str, Any] | None = None
     """Of a finished run: its result, small."""
     error: RunError | None = None

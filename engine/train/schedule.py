@@ -370,7 +370,7 @@ def _search(draft: Draft, suggestion: Suggestion | None) -> None:
     if suggestion is None:
         draft.asked = Search(trials=trials(draft), vary=vary, low=-OCTAVES, high=OCTAVES, seed=draft.facts.seed + len(draft.history))
         return
-    why = f"no rule changes anything, and a search over the {len(draft.history)} recorded rounds expects most of this"
+    why = f"no rule changes anything, and a search over the ledger ({_counted(len(draft.history))}) expects most of this"
     if "rate" in vary:
         draft.set_rate(draft.start_rate(draft.values["method"]) * 2.0**suggestion.rate, why)
     if "passes" in vary:
@@ -412,6 +412,10 @@ def _halved(draft: Draft, last: PastRound) -> float:
 def _bounded_epochs(draft: Draft, epochs: float) -> float:
     low, high = EPOCHS
     return _figures(min(max(epochs, min(low, draft.base.epochs)), max(high, draft.base.epochs)))
+
+
+def _counted(rounds: int) -> str:
+    return "1 round" if rounds == 1 else f"{rounds} rounds"
 
 
 def _figures(value: float) -> float:

@@ -24,9 +24,9 @@ def test_a_round_that_rules_have_nothing_to_say_about_is_searched_and_says_so(tm
         submitted = engine.iterate("tickets")
         finish(engine, submitted.id, until=lambda _: any(step.step == "2.train" for step in engine.supervisor.list(parent=submitted.id)))
         status = engine.run_status(submitted.id)
-        assert status.settings.startswith("Settings of round 2: ")
-        assert "a search over the 1 recorded rounds" in status.settings
-        assert "\n" not in status.settings
+        assert "Settings of round 2: learning_rate is " in status.summary
+        assert "a search over the ledger (1 round)" in status.summary
+        assert "\n" not in status.summary
         run = finish(engine, submitted.id)
         first, second = IterateOutput.model_validate(run.output).iterations
         assert "2.search" in [step.step for step in engine.supervisor.list(parent=run.id)]
@@ -34,7 +34,7 @@ def test_a_round_that_rules_have_nothing_to_say_about_is_searched_and_says_so(tm
         assert (second.plan.learning_rate, second.plan.epochs) == (second.schedule.learning_rate, second.schedule.epochs)
         assert (second.plan.learning_rate, second.plan.epochs) != (first.plan.learning_rate, first.plan.epochs)
         assert any("Settings of round 2: " in note for note in IterateOutput.model_validate(run.output).notes)
-        assert engine.run_status(run.id).settings == ""
+        assert "Settings of" not in engine.run_status(run.id).summary
     finally:
         engine.close()
 
