@@ -532,8 +532,8 @@ class TrainOverrides(Record):
     """The adapter's rank; alpha keeps its ratio to it."""
     max_length: int | None = Field(default=None, ge=32)
     """Longest prompt plus completion in tokens."""
-    replay_share: Share = 0.5
-    """Share of a training set that is drawn evenly from the pool rather than aimed at failure patterns."""
+    replay_share: Share | None = None
+    """Share of a training set that is drawn evenly from the pool rather than aimed at failure patterns; null begins with a half."""
 
 
 class Diagnosing(Record):

@@ -52,6 +52,7 @@ from engine.reported import evaluate_output, iterate_output, shown_summary
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
+from engine.train.schedule import in_one_line
 from engine.views import (
     ClusterLine,
     ComparisonPage,
@@ -198,7 +199,13 @@ class Engine:
         """Where a run stands; waits up to `wait_seconds` for its next sign of progress or its end."""
         run = self.supervisor.wait(run_id, wait_seconds) if wait_seconds > 0 else self.supervisor.get(run_id)
         steps = self.supervisor.list(parent=run.id) if run.kind == "iterate" else []
-        return run_status(self._shown(run), steps)
+        status = run_status(self._shown(run), steps)
+        trained = [step for step in steps if step.kind == "train"]
+        if not trained or run.state == "succeeded":  # a finished run has the line in its notes
+            return status
+        reasons = runs.launch_of(self.store, trained[-1].id).job["plan"]["reasons"]
+        line = in_one_line(int(str(trained[-1].step).partition(".")[0]), reasons)
+        return status.model_copy(update={"summary": f"{status.summary} {line}"})
 
     def cancel(self, run_id: str) -> RunStatus:
         """Ends a run; a run that has ended stays as it is."""

@@ -298,6 +298,25 @@ PROMISES: tuple[Promise, ...] = (
         "iterate/test_decide.py::test_regressions_that_the_incumbents_own_unsteadiness_explains_do_not_block",
         "iterate/test_decide.py::test_a_slice_whose_loss_chance_explains_is_named_and_does_not_block",
     ),
+    # ---- learning that can be trusted: the schedule ----------------------------------------------------------------------------------
+    promise(
+        "schedule.ledger",
+        "Method, learning rate, rank, epochs, data size, replay share and warm start follow from the cluster's ledger, each with its reason in words.",
+        "train/test_schedule.py",
+        "iterate/test_scheduling.py",
+    ),
+    promise(
+        "schedule.search",
+        "Where rules have nothing to say, a search is given every recorded round; equal ledgers and seeds give equal settings.",
+        "train/test_search.py",
+        "iterate/test_scheduling.py::test_a_round_that_rules_have_nothing_to_say_about_is_searched_and_says_so",
+    ),
+    promise(
+        "schedule.warm",
+        "A warm start goes on from the incumbent's adapter, resumes to the same bytes, and is refused where the adapter does not fit.",
+        "train/test_warm_start.py",
+        "iterate/test_scheduling.py::test_a_second_run_reads_the_ledger_of_the_first_and_goes_on_from_its_version",
+    ),
     # ---- 6. tools and surfaces --------------------------------------------------------------------------------------------------
     promise(
         "tools.one",

@@ -5,7 +5,8 @@ outside the pool; at least `replay_share` of the set is replay.
 
 Four decisions, with their grounds:
 
-* A specialist is trained from its base each time, so a set holds all that it must know: replay is not optional.
+* A specialist is trained from its base, or goes on from its incumbent at a small rate; either way a set holds all that it must know, so
+  replay is not optional.
 * A pool that fits is used whole: more distinct rows beat emphasis. Aimed rows are then repeated once, as far as `max_rows` and
   `1 - replay_share` allow, because without that a second round would train the same weights again.
 * Replay gives each stratum places by the square root of its size: between an equal share for each label (which overweights oddities) and

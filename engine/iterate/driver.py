@@ -12,8 +12,9 @@ is submitted under the same key, which the store answers with the run that is al
     0.measure_base       the base on core and held-out
     1.measure_incumbent  only when the run begins with a version; what did not change comes from the cache
     1.try_cheap          only when it begins with the base: what examples in the prompt and the schema switch buy, on a sample of core
+    <k>.search           settings to try, only when the schedule's rules have nothing to say
     <k>.curate           training rows for the incumbent's failure patterns, through the leakage guard
-    <k>.train            an adapter
+    <k>.train            an adapter; <k>.train_again at half the rate when that diverged
     <k>.measure_challenger
     <k>.no_harm          general and safety items, only for a challenger that would be accepted otherwise; once before it, 0.no_harm_base
     then the decision, the ledger row and the new incumbent, in one transaction
@@ -35,7 +36,7 @@ from pydantic import TypeAdapter
 from engine.base.clock import Clock, seconds_between
 from engine.base.files import read_json
 from engine.base.paths import Workspace
-from engine.config import ModelProfile, Profile, Training
+from engine.config import ModelProfile, Profile
 from engine.curate.jobs import CurateJob
 from engine.curate.select import target_patterns
 from engine.diagnose.jobs import TryCheapOutput
@@ -60,6 +61,7 @@ from engine.iterate.decide import Outcome, decide, stop_reason, with_clause
 from engine.iterate.held_out import anchor_score, held_out_items, held_out_notes, held_out_state, must_stop, rotation_reason
 from engine.iterate.history import History
 from engine.iterate.measure import BASE, evaluate_job
+from engine.iterate.scheduling import facts_of, has_diverged, history, noted
 from engine.iterate.summary import final_score, iterate_output
 from engine.iterate.types import Clause, IterateJob, Iteration, PatternCount
 from engine.jobs.supervisor import Supervisor
@@ -70,7 +72,8 @@ from engine.store.store import Store
 from engine.train import records as versions
 from engine.train.jobs import TrainJob
 from engine.train.plan import plan_training
-from engine.train.types import TrainPlan
+from engine.train.schedule import schedule
+from engine.train.types import Facts, PastRound, Schedule, Suggestion, TrainPlan
 
 KEPT_DOMAINS = 4
 """Compiled domains that stay in memory."""
@@ -152,15 +155,15 @@ class Campaign:
 
     # -- steps ---------------------------------------------------------------------------------------------------------------------
 
-    def start(self, step: str, kind: RunKind, make_job: Callable[[], dict[str, Any]]) -> Run | None:
-        """The finished child of `step`, or None while it runs; submits it when it is not there yet."""
+    def start(self, step: str, kind: RunKind, make_job: Callable[[], dict[str, Any]], **arguments: Any) -> Run | None:
+        """The finished child of `step`, or None while it runs; submits it when it is not there yet. `arguments` are kept with the run."""
         child = self.children.get(step)
         if child is None:
             child = self.driver.supervisor.submit(
                 kind,
                 cluster=self.run.cluster,
                 job=make_job(),
-                arguments={"step": step},
+                arguments={"step": step, **arguments},
                 key=f"{self.run.id}/{step}",
                 parent=self.run.id,
                 step=step,
@@ -171,9 +174,9 @@ class Campaign:
             raise StepFailed(child)
         return child if child.state == "succeeded" else None
 
-    def need(self, step: str, kind: RunKind, make_job: Callable[[], dict[str, Any]]) -> Run:
+    def need(self, step: str, kind: RunKind, make_job: Callable[[], dict[str, Any]], **arguments: Any) -> Run:
         """The finished child of `step`; raises Waiting until then."""
-        child = self.start(step, kind, make_job)
+        child = self.start(step, kind, make_job, **arguments)
         if child is None:
             raise Waiting
         return child
@@ -240,15 +243,17 @@ class Campaign:
         """One round, from the incumbent's failures to the decision; returns the incumbent after it."""
         number = len(self.ledger) + 1
         tried = self.try_cheap(number, incumbent, base, compiled)
-        curated = self.need(f"{number}.curate", "curate", lambda: self.dump(self.curate_job(number, incumbent, compiled)))
-        rows = int((curated.output or {})["rows"])
-        plan = plan_training(
-            self.profile, compiled.domain.train, rows=rows, device=self.job.device, seed=self.job.seed, merge=self.merges(), iteration=number
+        chosen = self.schedule(number, incumbent, base, compiled)
+        curated = self.need(
+            f"{number}.curate", "curate", lambda: self.dump(self.curate_job(number, incumbent, compiled, chosen)), schedule=self.dump(chosen)
         )
-        trained = self.need(f"{number}.train", "train", lambda: self.dump(self.train_job(curated, plan, base)))
+        rows = int((curated.output or {})["rows"])
+        trained, chosen, plan = self.train(number, chosen, curated, incumbent, base, compiled)
         version = versions.version_of_run(self.driver.store, trained.id)
         challenger = self.measure(f"{number}.measure_challenger", version.id, base, compiled)
         iteration = self.judge(number, incumbent, challenger, floor, base, compiled, rows, plan)
+        metric = compiled.domain.eval.accept.metric
+        iteration = noted(iteration, chosen, trained.output or {}, incumbent.summary, challenger.summary, metric)
         iteration = iteration.model_copy(update={"tried": tried, "aimed": self.aimed(incumbent, compiled, curated)})
         records.record_iteration(self.driver.store, self.run.id, str(self.run.cluster), iteration)
         self.ledger = (*self.ledger, iteration)
@@ -283,6 +288,78 @@ class Campaign:
         given = {str(name): int(count) for name, count in output["per_pattern"].items() if count}
         targets = target_patterns(self.found(incumbent, compiled).patterns)
         return {target.pattern: int(output["rows"]) for target in targets if not target.labels and not target.fields} | given
+
+    def schedule(self, number: int, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain) -> Schedule:
+        """The round's settings, from the ledger. Once decided they stand with the round's first step; a search is a step of its own."""
+        if (child := self.children.get(f"{number}.curate")) is not None and "schedule" in child.arguments:
+            return Schedule.model_validate(child.arguments["schedule"])
+        this_round = [child.id for step, child in self.children.items() if str(step).startswith(f"{number}.train")]
+        past, facts = self.history(without=this_round), self.facts(incumbent, base, compiled)
+        chosen = schedule(past, self.profile, compiled.domain.train, facts)
+        if (asked := chosen.search) is None:
+            return chosen
+        found = self.need(f"{number}.search", "search", lambda: self.dump(asked))
+        return schedule(past, self.profile, compiled.domain.train, facts, Suggestion.model_validate(found.output))
+
+    def train(
+        self, number: int, chosen: Schedule, curated: Run, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain
+    ) -> tuple[Run, Schedule, TrainPlan]:
+        """The finished training of a round, with the schedule and the plan that it followed. One that diverges is tried once more, as the
+        schedule says after a divergence; where that changes nothing (the domain fixes the rate), the run ends with its error."""
+        try:
+            return self.train_step(f"{number}.train", number, chosen, curated, incumbent, base, compiled)
+        except StepFailed as failure:
+            if not has_diverged(failure.child):
+                raise
+            if (child := self.children.get(f"{number}.train_again")) is not None:
+                again = Schedule.model_validate(child.arguments["schedule"])
+            else:
+                facts = self.facts(incumbent, base, compiled)
+                again = schedule(self.history(), self.profile, compiled.domain.train, facts)
+            if again.learning_rate >= chosen.learning_rate:
+                raise
+        return self.train_step(f"{number}.train_again", number, again, curated, incumbent, base, compiled)
+
+    def train_step(
+        self, step: str, number: int, chosen: Schedule, curated: Run, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain
+    ) -> tuple[Run, Schedule, TrainPlan]:
+        plan = plan_training(
+            self.profile,
+            compiled.domain.train,
+            rows=int((curated.output or {})["rows"]),
+            device=self.job.device,
+            seed=self.job.seed,
+            merge=self.merges(),
+            iteration=number,
+            schedule=chosen,
+        )
+        trained = self.need(
+            step,
+            "train",
+            lambda: self.dump(self.train_job(curated, plan, base, incumbent.subject)),
+            schedule=self.dump(chosen),
+            incumbent=incumbent.subject,
+        )
+        return trained, chosen, plan
+
+    def history(self, without: Sequence[str] = ()) -> list[PastRound]:
+        """The cluster's ledger over all its runs about this domain and model."""
+        return history(self.driver.store, str(self.run.cluster), domain=self.job.domain, model=self.job.model, without=without)
+
+    def facts(self, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain) -> Facts:
+        """What stands when a round begins."""
+        version = None if incumbent.subject == BASE else versions.version(self.driver.store, incumbent.subject)
+        adapters = isinstance(self.profile, ModelProfile) and not self.merges()
+        return facts_of(
+            pool_rows=len(compiled.pool),
+            incumbent=incumbent.subject,
+            incumbent_lora=None if version is None or version.base != base.digest else version.plan.lora,
+            summary=incumbent.summary,
+            core=self.results(incumbent, "core"),
+            metric=compiled.domain.eval.accept.metric,
+            largest_rank=self.profile.lora.rank if adapters and isinstance(self.profile, ModelProfile) else None,
+            seed=self.job.seed,
+        )
 
     def judge(
         self,
@@ -456,23 +533,22 @@ class Campaign:
         )
         return self.dump(job)
 
-    def curate_job(self, number: int, incumbent: Measured, compiled: CompiledDomain) -> CurateJob:
+    def curate_job(self, number: int, incumbent: Measured, compiled: CompiledDomain, chosen: Schedule) -> CurateJob:
         found = self.found(incumbent, compiled)
-        overrides = compiled.domain.train
-        training = self.profile.training if isinstance(self.profile, ModelProfile) else Training()
         return CurateJob(
             domain_digest=compiled.digest,
             patterns=target_patterns(found.patterns),
-            max_rows=overrides.max_rows or training.max_rows,
-            replay_share=overrides.replay_share,
+            max_rows=chosen.max_rows,
+            replay_share=chosen.replay_share,
             seed=self.job.seed + number - 1,
         )
 
-    def train_job(self, curated: Run, plan: TrainPlan, base: PreparedBase) -> TrainJob:
+    def train_job(self, curated: Run, plan: TrainPlan, base: PreparedBase, incumbent: str) -> TrainJob:
         """The training job. The model server stops first when both do not fit into memory."""
         dataset = str((curated.output or {})["artifacts"]["dataset"])
         if isinstance(self.profile, ModelProfile):
             self.driver.servers.stop_for_training(int(self.profile.training.memory_gib * 2**30), self.job.device)
+        going_on = versions.version(self.driver.store, incumbent).adapter if plan.warm_start else None
         return TrainJob(
             model=self.job.model,
             profile=self.profile,
@@ -480,6 +556,7 @@ class Campaign:
             dataset=str(self.driver.artifacts.path(dataset)),
             dataset_digest=dataset,
             plan=plan,
+            warm_start=None if going_on is None else str(self.driver.artifacts.path(going_on)),
             device=self.job.device,
         )
 

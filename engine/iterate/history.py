@@ -147,7 +147,7 @@ class History:
 
     def _ledger(self, cluster: str, evaluation_id: str) -> list[Iteration]:
         own = measurements.summary(self._store, evaluation_id).identity
-        ledger = records.cluster_iterations(self._store, cluster, LAST_ROUNDS)
+        ledger = [one.iteration for one in records.rounds_of(self._store, cluster)[-LAST_ROUNDS:]]
         named = {name for each in ledger for name in (each.incumbent_evaluation, each.challenger_evaluation)}
         found = measurements.summaries(self._store, named)
         alike = {name for name, summary in found.items() if (summary.identity.suite, summary.identity.grading) == (own.suite, own.grading)}

@@ -8,7 +8,7 @@ another incumbent is refused (StateConflict).
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.base.record import Record
 from engine.errors import StateConflict
@@ -57,16 +57,24 @@ def iterations(store: Store, run_id: str) -> tuple[Iteration, ...]:
     return tuple(Iteration.model_validate_json(record) for (record,) in rows)
 
 
-def cluster_iterations(store: Store, cluster: str, limit: int) -> tuple[Iteration, ...]:
-    """The last `limit` rounds of a cluster over all its runs, oldest first."""
-    rows = store.read("SELECT record FROM iteration WHERE cluster = ? ORDER BY created_at DESC, iteration DESC LIMIT ?", [cluster, limit])
-    return tuple(Iteration.model_validate_json(record) for (record,) in reversed(rows))
-
-
 def attempts(store: Store, cluster: str, suite: str) -> int:
     """Challengers of a cluster that have been judged on this suite, over all its runs. A changed suite is another one, and counts anew."""
     rows = store.read("SELECT count(*) FROM iteration WHERE cluster = ? AND json_extract_string(record, '$.suite') = ?", [cluster, suite])
     return int(rows[0][0])
+
+
+class RecordedRound(NamedTuple):
+    """A ledger row with what it does not say itself."""
+
+    run_id: str
+    recorded_at: str
+    iteration: Iteration
+
+
+def rounds_of(store: Store, cluster: str) -> tuple[RecordedRound, ...]:
+    """The ledger of a cluster over all its runs, oldest round first."""
+    rows = store.read("SELECT run_id, created_at, record FROM iteration WHERE cluster = ? ORDER BY created_at, run_id, iteration", [cluster])
+    return tuple(RecordedRound(run_id, created_at, Iteration.model_validate_json(record)) for run_id, created_at, record in rows)
 
 
 def record_iteration(store: Store, run_id: str, cluster: str, iteration: Iteration) -> None:

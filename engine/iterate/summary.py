@@ -13,6 +13,7 @@ from engine.evaluate.statistics import compare, reached, shown_above_zero
 from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison
 from engine.iterate.decide import Outcome
 from engine.iterate.types import FinalScore, IterateJob, IterateOutput, Iteration
+from engine.train.schedule import in_one_line
 
 
 def final_score(evaluation_id: str, summary: EvaluationSummary) -> FinalScore:
@@ -115,6 +116,7 @@ def _notes(
         last = iterations[-1]
         verdict = "accepted" if last.decision.verdict == "accept" else "rolled back"
         notes.append(f"Round {last.iteration} trained on {last.rows} rows and was {verdict}.")
+        notes.append(in_one_line(last.iteration, last.plan.reasons))
         if gains := [pattern for pattern in last.fixed if pattern.items > 0]:
             notes.append("Learnt: " + "; ".join(f"{pattern.name} ({pattern.items} fewer)" for pattern in gains[:3]) + ".")
         notes.extend(clause.sentence for clause in last.decision.clauses if not clause.passed)

@@ -8,7 +8,7 @@ from engine.base.record import Record
 from engine.config import Budget, Device
 from engine.diagnose.types import CheapTrial
 from engine.evaluate.types import AnchorScore, HeldOutState, Interval, PairedComparison
-from engine.train.types import TrainPlan
+from engine.train.types import Schedule, TrainPlan
 
 
 class IterateJob(Record):
@@ -89,6 +89,12 @@ class Iteration(Record):
     decision: Decision
     seconds: dict[str, float]
     """Wall time of each step, by its name without the iteration."""
+    schedule: Schedule | None = None
+    """The settings that followed from the ledger, as carried out. This and the three below are what the next schedule reads."""
+    core_gain: float | None = None
+    """Change of the core mean in the domain's metric."""
+    first_loss: float | None = None
+    final_loss: float | None = None
 
 
 class FinalScore(Record):

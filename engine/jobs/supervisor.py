@@ -48,6 +48,7 @@ WORKER_MODULES: dict[RunKind, str] = {
     "compile": "engine.evaluate.compile_worker",
     "try_cheap": "engine.diagnose.worker",
     "curate": "engine.curate.worker",
+    "search": "engine.train.search_worker",
     "train": "engine.train.worker",
     "prepare": "engine.generate.prepare_worker",
 }

@@ -22,5 +22,7 @@ class TrainJob(Record):
     dataset_digest: str
     """SHA-256 of that file; checked before a step is taken."""
     plan: TrainPlan
+    warm_start: str | None = None
+    """Directory of the adapter that training goes on from (safetensors); null starts anew."""
     device: Device = "cpu"
     """Where the weights are held."""

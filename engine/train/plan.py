@@ -1,4 +1,4 @@
-"""Decides a training run: the profile's settings, the domain's overrides and what the machine can do, as one plan with reasons.
+"""Decides a training run: the schedule's values, the profile's settings and what the machine can do, as one plan with reasons.
 
 Promises: equal arguments give an equal plan; every value that differs from the profile's has a sentence saying why; a plan that this
 machine cannot carry out is refused here, before a process starts. Pure.
@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import math
 
-from engine.config import Device, EndpointProfile, Lora, Profile, ScriptedProfile, Training, TrainOverrides
+from engine.base.digests import digest_of
+from engine.config import Device, EndpointProfile, Lora, ModelProfile, Profile, ScriptedProfile, Training, TrainOverrides
 from engine.errors import ArgumentInvalid, ConfigInvalid
-from engine.train.types import TrainPlan
+from engine.train.types import Method, Schedule, TrainPlan
 
+AVAILABLE_METHODS: tuple[Method, ...] = ("sft",)
+"""What the training worker can do; the schedule plans nothing else."""
+REPLAY_SHARE = 0.5
+"""Where the schedule begins."""
 _FEW_STEPS = 30
 
 
@@ -24,8 +29,10 @@ def plan_training(
     seed: int,
     merge: bool,
     iteration: int = 1,
+    schedule: Schedule | None = None,
 ) -> TrainPlan:
-    """Plans SFT on `rows` rows. `merge`: this profile's versions answer as merged weights on this machine. `iteration` counts from 1."""
+    """Plans a training on `rows` rows. `schedule`: what the ledger asks for (`engine/train/schedule.py`); null takes the profile's and the
+    domain's values. `merge`: this profile's versions answer as merged weights on this machine. `iteration` counts from 1."""
     if isinstance(profile, EndpointProfile):
         raise ArgumentInvalid(
             f"{profile.title} is an endpoint and cannot be trained here",
@@ -35,33 +42,34 @@ def plan_training(
     if rows < 1:
         raise ArgumentInvalid("there are no rows to train on", next_step="Add rows to the domain's training pool.", rows=rows)
     scripted = isinstance(profile, ScriptedProfile)
-    training, lora = (Training(), Lora()) if isinstance(profile, ScriptedProfile) else (profile.training, profile.lora)
+    training, lora = settings_of(profile)
     if training.base_quantization == "nf4" and device == "cpu":
         raise ConfigInvalid(
             f"{profile.title} trains on a base quantised to nf4, which needs a GPU; this machine has none",
             next_step="Set training.base_quantization to 'none' in the model's profile, or train on a machine with a GPU.",
             title=profile.title,
         )
-    reasons: list[str] = []
-    lora = _overridden_lora(lora, overrides, reasons)
-    epochs = _overridden("epochs", training.epochs, overrides.epochs, reasons)
-    learning_rate = _overridden("learning_rate", training.learning_rate, overrides.learning_rate, reasons)
+    chosen = unscheduled(profile, overrides) if schedule is None else schedule
+    reasons = list(chosen.reasons)
+    lora = _with_rank(lora, chosen.rank, reasons)
     max_length = int(_overridden("max_length", training.max_length, overrides.max_length, reasons))
     if not isinstance(profile, ScriptedProfile) and max_length > profile.inference.max_model_len:
         max_length = profile.inference.max_model_len
         reasons.append(f"max_length is {max_length}: a longer row could never be answered (inference.max_model_len).")
     batch_size, micro_batch_size = _batches(training, rows, reasons)
-    steps = steps_of(rows, batch_size, epochs)
+    steps = steps_of(rows, batch_size, chosen.epochs)
     if steps < _FEW_STEPS and not scripted:
         reasons.append(f"Only {steps} optimiser steps: with {rows} rows the result will depend on chance more than usual.")
     if iteration > 1:
         reasons.append(f"seed is {seed + iteration - 1} in round {iteration}: repeating the same dice would repeat the same weights.")
     return TrainPlan(
+        method=chosen.method,
+        warm_start=chosen.warm_start,
         lora=lora,
         dtype=training.dtype,
         base_quantization=training.base_quantization,
-        learning_rate=learning_rate,
-        epochs=epochs,
+        learning_rate=chosen.learning_rate,
+        epochs=chosen.epochs,
         batch_size=batch_size,
         micro_batch_size=micro_batch_size,
         max_length=max_length,
@@ -77,6 +85,28 @@ def plan_training(
     )
 
 
+def settings_of(profile: Profile) -> tuple[Training, Lora]:
+    """The profile's own training settings; the double has the defaults."""
+    return (profile.training, profile.lora) if isinstance(profile, ModelProfile) else (Training(), Lora())
+
+
+def unscheduled(profile: Profile, overrides: TrainOverrides, *, pool_rows: int | None = None) -> Schedule:
+    """The profile's values with the domain's overrides, as they are before the ledger has a say."""
+    training, lora = settings_of(profile)
+    reasons: list[str] = []
+    max_rows = int(_overridden("max_rows", training.max_rows, overrides.max_rows, reasons))
+    return Schedule(
+        rank=int(_overridden("rank", lora.rank, overrides.rank, reasons)),
+        epochs=_overridden("epochs", training.epochs, overrides.epochs, reasons),
+        learning_rate=_overridden("learning_rate", training.learning_rate, overrides.learning_rate, reasons),
+        max_rows=max_rows,
+        replay_share=_overridden("replay_share", REPLAY_SHARE, overrides.replay_share, reasons, "usual"),
+        rows=max_rows if pool_rows is None else min(pool_rows, max_rows),
+        grounds=digest_of([training.model_dump(mode="json"), lora.model_dump(mode="json"), overrides.model_dump(mode="json")]),
+        reasons=tuple(reasons),
+    )
+
+
 def steps_of(rows: int, batch_size: int, epochs: float) -> int:
     """Optimiser steps of a training run. Batches run on across epochs, so only the very last one may be incomplete."""
     return max(1, math.ceil(rounded_rows(rows, epochs) / batch_size))
@@ -87,19 +117,19 @@ def rounded_rows(rows: int, epochs: float) -> int:
     return max(1, round(rows * epochs))
 
 
-def _overridden(name: str, value: float, override: float | None, reasons: list[str]) -> float:
+def _overridden(name: str, value: float, override: float | None, reasons: list[str], whose: str = "profile's") -> float:
     if override is None or override == value:
         return value
-    reasons.append(f"{name} is {override:g} instead of the profile's {value:g}: the domain overrides it.")
+    reasons.append(f"{name} is {override:g} instead of the {whose} {value:g}: the domain overrides it.")
     return override
 
 
-def _overridden_lora(lora: Lora, overrides: TrainOverrides, reasons: list[str]) -> Lora:
-    if overrides.rank is None or overrides.rank == lora.rank:
+def _with_rank(lora: Lora, rank: int, reasons: list[str]) -> Lora:
+    if rank == lora.rank:
         return lora
-    alpha = max(1, round(lora.alpha * overrides.rank / lora.rank))
-    reasons.append(f"rank is {overrides.rank} instead of the profile's {lora.rank}: the domain overrides it; alpha follows ({alpha}).")
-    return lora.model_copy(update={"rank": overrides.rank, "alpha": alpha})
+    alpha = max(1, round(lora.alpha * rank / lora.rank))
+    reasons.append(f"alpha is {alpha} instead of the profile's {lora.alpha}: it follows the rank.")
+    return lora.model_copy(update={"rank": rank, "alpha": alpha})
 
 
 def _batches(training: Training, rows: int, reasons: list[str]) -> tuple[int, int]:

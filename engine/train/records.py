@@ -111,6 +111,8 @@ def ingest_training(cursor: Cursor, run_id: str, cluster: str | None, output: di
     append_event(cursor, seq=seq, at=at, kind="version_candidate", subject=name, actor=run_id, reason=reason, data={"adapter": made.adapter})
     edges = [(name, "is", made.adapter), (made.adapter, "trained_from", made.base), (made.adapter, "trained_on", made.dataset)]
     edges += [(made.adapter, "made_by", run_id)]
+    if made.warm_start is not None:
+        edges.append((made.adapter, "went_on_from", made.warm_start))
     if "merged" in stored:
         edges.append((stored["merged"], "merged_from", made.adapter))
     for child, relation, parent in edges:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from engine.base.digests import canonical_json, sha256_hex, tree_sha256
@@ -26,7 +27,8 @@ def train_scripted(
     """Takes `profile.training_steps` steps of `profile.delay_seconds` each, going on from its checkpoint when there is one."""
     began = time.monotonic()
     checkpoint = paths.work / "scripted.json"
-    start: dict[str, Any] = {"step": 0, "chain": sha256_hex(canonical_json([job.dataset_digest, job.plan.seed]))}
+    went_on_from = [] if job.warm_start is None else [tree_sha256(Path(job.warm_start))]
+    start: dict[str, Any] = {"step": 0, "chain": sha256_hex(canonical_json([job.dataset_digest, job.plan.seed, *went_on_from]))}
     found: dict[str, Any] = read_json(checkpoint) if checkpoint.is_file() else start
     resumed_from_step = step = int(found["step"])
     chain = str(found["chain"])
@@ -60,6 +62,7 @@ def train_scripted(
         losses="outputs/losses.json",
         base=job.base.digest,
         dataset=job.dataset_digest,
+        warm_start=went_on_from[0] if went_on_from else None,
         plan=job.plan,
     )
 

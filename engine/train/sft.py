@@ -38,6 +38,7 @@ from engine.train.jobs import TrainJob
 from engine.train.order import training_order
 from engine.train.rows import CuratedRow, TokenRow, shared_prefix, tokenise
 from engine.train.types import TrainPlan
+from engine.train.weights import go_on_from
 
 _SECONDS_BETWEEN_REPORTS = 0.5
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
@@ -84,6 +85,7 @@ def train_adapter(
         callbacks=[watcher],
     )
     trainer.prefix, trainer.check_cancelled = prefix, check_cancelled
+    go_on_from(trainer.model, job)
     use_base_type(trainer.model)
     if job.device == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)

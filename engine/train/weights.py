@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import get_peft_model_state_dict
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from engine.base.files import read_json, write_json
-from engine.errors import ArtifactCorrupt
+from engine.errors import ArgumentInvalid, ArtifactCorrupt
+from engine.train.jobs import TrainJob
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -54,6 +55,30 @@ def save_adapter(model: Any, directory: Path, *, base_digest: str) -> None:
             "use_rslora": False,
         },
     )
+
+
+def go_on_from(model: Any, job: TrainJob) -> None:
+    """Puts the adapter that the job goes on from into `model`'s new one. Raises ArtifactCorrupt where the two are not of one shape. A run that
+    is resumed reads its checkpoint afterwards, which holds what was learnt since."""
+    if job.plan.warm_start != (job.warm_start is not None):
+        named = "names no adapter" if job.plan.warm_start else "names an adapter"
+        raise ArgumentInvalid(
+            f"the plan's warm_start is {job.plan.warm_start}, and the job {named}",
+            next_step="Start the iterate run again; it names the incumbent's adapter where its plan goes on from it.",
+        )
+    if job.warm_start is None:
+        return
+    stored = load_file(Path(job.warm_start) / ADAPTER_WEIGHTS)
+    config = read_json(Path(job.warm_start) / ADAPTER_CONFIG)
+    current = get_peft_model_state_dict(model, save_embedding_layers=False)
+    same = {name: tuple(tensor.shape) for name, tensor in stored.items()} == {name: tuple(tensor.shape) for name, tensor in current.items()}
+    if not same or config["lora_alpha"] != job.plan.lora.alpha or config["base_model_name_or_path"] != f"sha256:{job.base.digest}":
+        raise ArtifactCorrupt(
+            f"the adapter that training was to go on from does not fit: rank {config['r']}, alpha {config['lora_alpha']}, {len(stored)} matrices, of "
+            f"{config['base_model_name_or_path'][:19]}; the plan has rank {job.plan.lora.rank}, alpha {job.plan.lora.alpha}, {len(current)} matrices",
+            next_step="Train anew: start the iterate run again after a change of lora in the model's profile.",
+        )
+    set_peft_model_state_dict(model, stored)
 
 
 def merge(base: Path, adapter: Path, directory: Path) -> None:

@@ -101,6 +101,7 @@ def write_outputs(job: TrainJob, rows: list[CuratedRow], trained: Trained, paths
         losses="outputs/losses.json",
         base=job.base.digest,
         dataset=job.dataset_digest,
+        warm_start=None if job.warm_start is None else tree_sha256(Path(job.warm_start)),
         plan=job.plan,
     )
 

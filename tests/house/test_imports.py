@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("base", "store", "jobs", "fleet", "generate", "evaluate", "diagnose", "curate", "train", "iterate")
-HEAVY = frozenset({"torch", "transformers", "trl", "peft", "vllm", "sklearn", "datasets", "accelerate", "bitsandbytes"})
+HEAVY = frozenset({"torch", "transformers", "trl", "peft", "vllm", "sklearn", "bayes_opt", "datasets", "accelerate", "bitsandbytes"})
 SURFACES = frozenset({"mcp", "starlette", "uvicorn"})
 SQL = re.compile(r"\s*(select\b.+\bfrom|insert\s.*\binto|update\s+\w+\s+set|delete\s+from|create\s+(table|index)|alter\s+table)\b", re.I | re.S)
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.model
 @pytest.fixture
 def engine(tmp_path: Path, prepared_base: PreparedBase, real_profile: ModelProfile) -> Iterator[Engine]:
     workspace = make_workspace(tmp_path)
-    write_domain(workspace, "tickets", domain_file(), train=rows(0, 96), evaluation=rows(1000, 60))
+    write_domain(workspace, "tickets", domain_file(train={"epochs": 1.0}), train=rows(0, 96), evaluation=rows(1000, 60))
     clusters = json.loads(workspace.clusters_file.read_text())
     profile = real_profile.model_dump(mode="json")
     profile["training"] |= {"epochs": 1.0, "checkpoint_every_steps": 2}

@@ -18,7 +18,7 @@ from engine.jobs.types import FINAL_STATES, Run
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 
-DOUBLES = {kind: "worker_double" for kind in ("evaluate", "floor", "compile", "curate", "train", "prepare")}
+DOUBLES = {kind: "worker_double" for kind in ("evaluate", "floor", "compile", "curate", "search", "train", "prepare")}
 PATIENCE_SECONDS = 20.0
 
 
