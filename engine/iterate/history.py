@@ -34,6 +34,7 @@ from engine.iterate.measure import BASE
 from engine.iterate.types import Iteration
 from engine.store.artifacts import Artifacts
 from engine.store.store import Store
+from engine.train.plan import REPLAY_SHARE
 
 LAST_ROUNDS = 8
 """Rounds looked back at."""
@@ -95,7 +96,7 @@ class History:
                 structured=summary.structured,
                 max_tokens=wanted.contract.output.max_tokens,
                 pool_rows=len(compiled.pool),
-                replay_share=wanted.train.replay_share,
+                replay_share=REPLAY_SHARE if wanted.train.replay_share is None else wanted.train.replay_share,
                 persistent_rounds=wanted.diagnose.persistent_rounds,
                 needs_room=frozenset(
                     result.scenario_id
