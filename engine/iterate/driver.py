@@ -11,7 +11,9 @@ is submitted under the same key, which the store answers with the run that is al
     0.measure_base       the base on core and held-out
     1.measure_incumbent  only when the run begins with a version; what did not change comes from the cache
     <k>.curate           training rows for the incumbent's failure patterns, through the leakage guard
+    <k>.pairs            only for DPO: the incumbent's failed answers to training prompts, paired with better ones
     <k>.train            an adapter
+    <k>.train_sft        only when GRPO or DPO found nothing to learn from, or collapsed: the same rows, supervised
     <k>.measure_challenger
     then the decision, the ledger row and the new incumbent, in one transaction
 
@@ -32,7 +34,7 @@ from engine.base.clock import Clock, seconds_between
 from engine.base.files import read_json
 from engine.base.paths import Workspace
 from engine.config import ModelProfile, Profile, Training
-from engine.curate.jobs import CurateJob
+from engine.curate.jobs import CurateJob, PairsJob
 from engine.curate.select import target_patterns
 from engine.diagnose.patterns import diagnose, pattern_id, pattern_name, telling_observation
 from engine.diagnose.types import FailurePattern
@@ -49,7 +51,8 @@ from engine.generate.servers import ModelServers
 from engine.generate.types import PreparedBase
 from engine.iterate import records
 from engine.iterate.decide import Outcome, decide, stop_reason
-from engine.iterate.measure import BASE, evaluate_job
+from engine.iterate.measure import BASE, evaluate_job, weights_of
+from engine.iterate.methods import GIVE_WAY, MEMORY_FACTORS, Method, method_of, rows_made
 from engine.iterate.summary import final_score, iterate_output
 from engine.iterate.types import IterateJob, Iteration, PatternCount
 from engine.jobs.supervisor import Supervisor
@@ -59,6 +62,8 @@ from engine.store.store import Store
 from engine.train import records as versions
 from engine.train.jobs import TrainJob
 from engine.train.plan import plan_training
+from engine.train.preference_plan import CPU_SECONDS
+from engine.train.records import Version
 from engine.train.types import TrainPlan
 
 KEPT_DOMAINS = 4
@@ -206,16 +211,53 @@ class Campaign:
         number = len(self.ledger) + 1
         curated = self.need(f"{number}.curate", "curate", lambda: self.dump(self.curate_job(number, incumbent, compiled)))
         rows = int((curated.output or {})["rows"])
-        plan = plan_training(
-            self.profile, compiled.domain.train, rows=rows, device=self.job.device, seed=self.job.seed, merge=self.merges(), iteration=number
-        )
-        trained = self.need(f"{number}.train", "train", lambda: self.dump(self.train_job(curated, plan, base)))
+        plan, trained = self.train(number, incumbent, curated, base, compiled)
         version = versions.version_of_run(self.driver.store, trained.id)
         challenger = self.measure(f"{number}.measure_challenger", version.id, base, compiled)
         iteration = self.judge(number, incumbent, challenger, floor, compiled, rows, plan)
         records.record_iteration(self.driver.store, self.run.id, str(self.run.cluster), iteration)
         self.ledger = (*self.ledger, iteration)
         return challenger if iteration.decision.verdict == "accept" else incumbent
+
+    def train(self, number: int, incumbent: Measured, curated: Run, base: PreparedBase, compiled: CompiledDomain) -> tuple[TrainPlan, Run]:
+        """The round's training. A method that finds nothing to learn from, or collapses, gives way to SFT on the same rows; the plan says so."""
+        method = method_of(compiled.domain.train)
+        start = None if incumbent.subject == BASE else versions.version(self.driver.store, incumbent.subject)
+        if method == "sft":
+            plan = self.plan(number, "sft", curated, compiled, None)
+            return plan, self.need(f"{number}.train", "train", lambda: self.dump(self.train_job(curated, plan, base)))
+        try:
+            rows_of = curated
+            if method == "dpo":
+                rows_of = self.need(f"{number}.pairs", "pairs", lambda: self.dump(self.pairs_job(number, curated, incumbent, base, compiled)))
+            plan = self.plan(number, method, rows_of, compiled, start)
+            made = self.need(
+                f"{number}.train", "train", lambda: self.dump(self.train_job(rows_of, plan, base, digest=compiled.digest, start=start))
+            )
+            return plan, made
+        except StepFailed as failure:
+            error = failure.child.error
+            if error is None or error.code not in GIVE_WAY:
+                raise
+            plan = self.plan(number, "sft", curated, compiled, None)
+            plan = plan.model_copy(update={"reasons": (*plan.reasons, f"SFT instead of {method.upper()}: {error.message}")})
+            return plan, self.need(f"{number}.train_sft", "train", lambda: self.dump(self.train_job(curated, plan, base)))
+
+    def plan(self, number: int, method: Method, rows_of: Run, compiled: CompiledDomain, start: Version | None) -> TrainPlan:
+        """The plan of a round over the rows (or pairs) that `rows_of` made. A training may take a quarter of the run's time."""
+        return plan_training(
+            self.profile,
+            compiled.domain.train,
+            rows=rows_made(rows_of),
+            device=self.job.device,
+            seed=self.job.seed,
+            merge=self.merges(),
+            iteration=number,
+            method=method,
+            start=None if start is None else start.plan.lora,
+            max_tokens=compiled.domain.contract.output.max_tokens,
+            seconds=min(CPU_SECONDS, self.job.budget.max_minutes * 60 / 4),
+        )
 
     def judge(
         self,
@@ -341,19 +383,41 @@ class Campaign:
             seed=self.job.seed + number - 1,
         )
 
-    def train_job(self, curated: Run, plan: TrainPlan, base: PreparedBase) -> TrainJob:
+    def pairs_job(self, number: int, curated: Run, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain) -> PairsJob:
+        """The incumbent's answers to the prompts of the curated rows."""
+        dataset = str((curated.output or {})["artifacts"]["dataset"])
+        subject = incumbent.subject
+        return PairsJob(
+            domain_digest=compiled.digest,
+            dataset=str(self.driver.artifacts.path(dataset)),
+            dataset_digest=dataset,
+            model=self.job.model,
+            profile=self.profile,
+            base=base,
+            weights=None if subject == BASE else weights_of(self.driver.store, self.driver.artifacts, subject, base),
+            subject=subject,
+            seed=self.job.seed + number - 1,
+            device=self.job.device,
+        )
+
+    def train_job(
+        self, curated: Run, plan: TrainPlan, base: PreparedBase, *, digest: str | None = None, start: Version | None = None
+    ) -> TrainJob:
         """The training job. The model server stops first when both do not fit into memory."""
         dataset = str((curated.output or {})["artifacts"]["dataset"])
         if isinstance(self.profile, ModelProfile):
-            self.driver.servers.stop_for_training(int(self.profile.training.memory_gib * 2**30), self.job.device)
+            needed = self.profile.training.memory_gib * MEMORY_FACTORS[plan.method]
+            self.driver.servers.stop_for_training(int(needed * 2**30), self.job.device)
         return TrainJob(
             model=self.job.model,
             profile=self.profile,
             base=base,
             dataset=str(self.driver.artifacts.path(dataset)),
             dataset_digest=dataset,
+            domain_digest=digest,
             plan=plan,
             device=self.job.device,
+            warm_start=None if start is None else str(self.driver.artifacts.path(start.adapter)),
         )
 
     def merges(self) -> bool:

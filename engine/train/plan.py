@@ -7,9 +7,11 @@ machine cannot carry out is refused here, before a process starts. Pure.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from engine.config import Device, EndpointProfile, Lora, Profile, ScriptedProfile, Training, TrainOverrides
 from engine.errors import ArgumentInvalid, ConfigInvalid
+from engine.train.preference_plan import CPU_SECONDS, with_dpo, with_grpo
 from engine.train.types import TrainPlan
 
 _FEW_STEPS = 30
@@ -24,8 +26,14 @@ def plan_training(
     seed: int,
     merge: bool,
     iteration: int = 1,
+    method: Literal["sft", "grpo", "dpo"] = "sft",
+    start: Lora | None = None,
+    max_tokens: int = 128,
+    seconds: float = CPU_SECONDS,
 ) -> TrainPlan:
-    """Plans SFT on `rows` rows. `merge`: this profile's versions answer as merged weights on this machine. `iteration` counts from 1."""
+    """Plans training on `rows` rows (for DPO: pairs). `merge`: this profile's versions answer as merged weights on this machine. `iteration`
+    counts from 1. For GRPO and DPO: `start` is the shape of the adapter to go on from (null: there is none), `max_tokens` bounds an answer,
+    `seconds` is what training may take on a CPU."""
     if isinstance(profile, EndpointProfile):
         raise ArgumentInvalid(
             f"{profile.title} is an endpoint and cannot be trained here",
@@ -52,12 +60,14 @@ def plan_training(
         reasons.append(f"max_length is {max_length}: a longer row could never be answered (inference.max_model_len).")
     batch_size, micro_batch_size = _batches(training, rows, reasons)
     steps = steps_of(rows, batch_size, epochs)
-    if steps < _FEW_STEPS and not scripted:
+    if steps < _FEW_STEPS and not scripted and method == "sft":
         reasons.append(f"Only {steps} optimiser steps: with {rows} rows the result will depend on chance more than usual.")
     if iteration > 1:
         reasons.append(f"seed is {seed + iteration - 1} in round {iteration}: repeating the same dice would repeat the same weights.")
-    return TrainPlan(
-        lora=lora,
+    if method != "sft" and start is not None and start != lora:
+        reasons.append(f"rank is {start.rank}: the adapter that training goes on from has it.")
+    plan = TrainPlan(
+        lora=lora if method == "sft" or start is None else start,
         dtype=training.dtype,
         base_quantization=training.base_quantization,
         learning_rate=learning_rate,
@@ -75,6 +85,11 @@ def plan_training(
         merge=merge,
         reasons=tuple(reasons),
     )
+    if method == "grpo":
+        return with_grpo(plan, profile, rows=rows, device=device, max_tokens=max_tokens, warm_start=start is not None, seconds=seconds)
+    if method == "dpo":
+        return with_dpo(plan, profile, rows=rows, device=device, warm_start=start is not None, seconds=seconds)
+    return plan
 
 
 def steps_of(rows: int, batch_size: int, epochs: float) -> int:

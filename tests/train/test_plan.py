@@ -32,6 +32,7 @@ def test_the_plan_of_an_8b_with_bf16_lora() -> None:
     plan = plan_training(shipped("llama-3.1-8b"), TrainOverrides(), rows=8000, device="cuda", seed=17, merge=False)
     assert plan.model_dump() == {
         "method": "sft",
+        "warm_start": False,
         "lora": {"rank": 32, "alpha": 64, "dropout": 0.05, "target_modules": "all-linear", "first_layer": 0},
         "dtype": "bfloat16",
         "base_quantization": "none",
@@ -48,6 +49,8 @@ def test_the_plan_of_an_8b_with_bf16_lora() -> None:
         "checkpoint_every_steps": 50,
         "seed": 17,
         "merge": False,
+        "grpo": None,
+        "dpo": None,
         "reasons": (),
     }
 
@@ -56,6 +59,7 @@ def test_the_plan_of_a_32b_on_a_4_bit_base() -> None:
     plan = plan_training(shipped("qwen2.5-32b-nf4"), TrainOverrides(), rows=8000, device="cuda", seed=17, merge=False)
     assert plan.model_dump() == {
         "method": "sft",
+        "warm_start": False,
         "lora": {"rank": 16, "alpha": 32, "dropout": 0.05, "target_modules": "all-linear", "first_layer": 0},
         "dtype": "bfloat16",
         "base_quantization": "nf4",
@@ -72,6 +76,8 @@ def test_the_plan_of_a_32b_on_a_4_bit_base() -> None:
         "checkpoint_every_steps": 50,
         "seed": 17,
         "merge": False,
+        "grpo": None,
+        "dpo": None,
         "reasons": (),
     }
 

@@ -1,0 +1,27 @@
+"""What a round's training method means for its steps. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from engine.config import TrainOverrides
+from engine.errors import NothingToLearn, TrainingCollapsed
+from engine.jobs.types import Run
+
+Method = Literal["sft", "grpo", "dpo"]
+MEMORY_FACTORS: dict[Method, float] = {"sft": 1.0, "grpo": 2.0, "dpo": 1.2}
+"""What the worker needs, as a multiple of the profile's `training.memory_gib`, which is SFT's."""
+
+GIVE_WAY = frozenset({NothingToLearn.code, TrainingCollapsed.code})
+"""Errors of GRPO and DPO after which the round goes on with SFT."""
+
+
+def method_of(overrides: TrainOverrides) -> Method:
+    """The method that the domain asks for; SFT where it leaves that open."""
+    return "sft" if overrides.method == "auto" else overrides.method
+
+
+def rows_made(run: Run) -> int:
+    """How many rows, or pairs, a run of kind `curate` or `pairs` has made."""
+    output = run.output or {}
+    return int(output["counts"]["pairs"] if run.kind == "pairs" else output["rows"])
