@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine.base.digests import tree_sha256
-from engine.base.files import read_json
+from engine.base.files import read_json, read_spool
 from engine.base.paths import Workspace
 from engine.config import TrainOverrides
 from engine.errors import NothingToLearn, TrainingCollapsed
@@ -20,11 +21,19 @@ from engine.jobs.types import Progress
 from engine.train.plan import plan_training
 from engine.train.types import TrainPlan
 from tests.train.tiny import job_of, letters_domain, pairs_file, prompts_file, run_of, tiny_base, tiny_profile
-from tests.train.workers import run, signal_when, start, step_of
+from tests.train.workers import run, signal_when, start
 
 pytestmark = pytest.mark.model
 
-CALM = {"zero_spread": 1.0, "collapsed_distinct": 0.0, "hacked_distinct": 0.0, "collapsed_length": 100.0, "hacked_length": 100.0, "reward_fall": 1.0}
+CALM = {
+    "outside_fall": 2.0,
+    "hacked_distinct": 0.0,
+    "hacked_length": 100.0,
+    "solved": 0.0,
+    "collapsed_distinct": 0.0,
+    "collapsed_length": 100.0,
+    "reward_fall": 1.0,
+}
 """Limits that nothing reaches: most of these tests are about training."""
 
 
@@ -55,6 +64,19 @@ class Setting:
         return train_grpo(job, rows, Rubric(self.compiled, [row.id for row in rows]), work, report, lambda: None)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """A model this small is slower on two threads, and far slower on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     root = tmp_path_factory.mktemp("tiny")
@@ -69,19 +91,25 @@ def weights(model: Any) -> dict[str, Any]:
     return {name: tensor.clone() for name, tensor in get_peft_model_state_dict(model).items()}
 
 
+def saved_weights(directory: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(directory / "adapter_model.safetensors")
+
+
 def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
     return left.keys() == right.keys() and all(bool((left[name] == right[name]).all()) for name in left)
 
 
 def test_rewards_rise_and_the_curve_is_whole(setting: Setting, tmp_path: Path) -> None:
     seen: list[Progress] = []
-    result = setting.grpo(setting.plan("grpo", steps=24), tmp_path, seen.append)
-    assert [figures.step for figures in result.curve] == list(range(1, 25))
-    first, last = result.curve[:6], result.curve[-6:]
+    result = setting.grpo(setting.plan("grpo", steps=14), tmp_path, seen.append)
+    assert [figures.step for figures in result.curve] == list(range(1, 15))
+    first, last = result.curve[:4], result.curve[-4:]
     assert sum(figures.reward for figures in last) > sum(figures.reward for figures in first) + 0.6
     assert result.preflight.advice == "go"
     assert (result.finding, result.kept_step) == (None, None)
-    assert len(result.trained.losses) == 24
+    assert len(result.trained.losses) == 14
     assert any(progress.score is not None and progress.phase == "training" for progress in seen)
 
 
@@ -121,13 +149,13 @@ def test_a_finding_stops_the_training_and_the_best_sound_checkpoint_is_the_resul
     assert result.kept_step is not None
     assert result.kept_step < result.finding.since
     assert not (tmp_path / f"checkpoints/checkpoint-{result.finding.step}").exists()
-    shorter = plan.model_copy(update={"grpo": plan.grpo.model_copy(update={"steps": result.kept_step})})
-    until_then = setting.grpo(shorter, tmp_path / "until")
-    assert same(weights(result.trained.model), weights(until_then.trained.model))
+    assert same(weights(result.trained.model), saved_weights(tmp_path / f"checkpoints/checkpoint-{result.kept_step}"))
+    later = tmp_path / f"checkpoints/checkpoint-{result.kept_step + 2}"
+    assert not later.exists() or not same(weights(result.trained.model), saved_weights(later))
 
 
 def test_a_finding_before_any_sound_checkpoint_is_an_error_with_its_figures(setting: Setting, tmp_path: Path) -> None:
-    plan = setting.plan("grpo", steps=8, watch={**CALM, "window": 1, "zero_spread": 0.0, "solved": 1.1})
+    plan = setting.plan("grpo", steps=8, watch={**CALM, "window": 1, "zero_spread": 0.0, "solved": 1.0})
     with pytest.raises(TrainingCollapsed, match="nearly all groups of answers score alike") as failure:
         setting.grpo(plan, tmp_path)
     assert failure.value.details["signal"] == "zero_spread"
@@ -147,18 +175,25 @@ def test_with_a_reference_the_divergence_is_measured_and_begins_at_zero(setting:
     assert result.preflight is None
 
 
-def test_the_worker_killed_in_the_middle_leaves_what_a_whole_run_leaves(setting: Setting) -> None:
-    job = job_of(setting.base, tiny_profile(), setting.rows, setting.plan("grpo", steps=40), setting.compiled)
-    whole, killed = (run_of(setting.workspace, name, job) for name in ("train-whole", "train-killed"))
-    expected = run(whole)
-    signal_when(start(killed, 1), signal.SIGKILL, lambda: step_of(killed) >= 30)
-    resumed = run(killed, 2)
-    assert expected["state"] == resumed["state"] == "succeeded", killed.log.read_text()[-2000:]
-    output = resumed["output"]
-    assert output["adapter"] == expected["output"]["adapter"] == tree_sha256(killed.outputs / "adapter")
+def test_the_worker_killed_in_the_middle_leaves_what_a_whole_training_gives(setting: Setting, tmp_path: Path) -> None:
+    from engine.train.weights import save_adapter
+
+    plan = setting.plan("grpo", steps=16)
+    whole = setting.grpo(plan, tmp_path / "work")
+    save_adapter(whole.trained.model, tmp_path / "adapter", base_digest=setting.base.digest)
+    killed = run_of(setting.workspace, "train-killed", job_of(setting.base, tiny_profile(), setting.rows, plan, setting.compiled))
+
+    def trained_steps() -> int:
+        return max((line.data["step"] for line in read_spool(killed.progress) if line.data["phase"] == "training"), default=0)
+
+    signal_when(start(killed, 1), signal.SIGKILL, lambda: trained_steps() >= 4)
+    result = run(killed, 2)
+    assert result["state"] == "succeeded", killed.log.read_text()[-2000:]
+    output = result["output"]
     assert output["resumed_from_step"] > 0
-    assert read_json(killed.outputs / "rewards.json") == read_json(whole.outputs / "rewards.json")
-    assert output["preflight"] == expected["output"]["preflight"]
+    assert output["adapter"] == tree_sha256(tmp_path / "adapter") == tree_sha256(killed.outputs / "adapter")
+    assert read_json(killed.outputs / "rewards.json") == [figures.model_dump(mode="json") for figures in whole.curve]
+    assert output["preflight"] == whole.preflight.model_dump(mode="json")
     assert set(output["artifacts"]) == {"adapter", "fingerprint", "losses", "rewards"}
 
 

@@ -60,10 +60,10 @@ def tiny_base(root: Path) -> PreparedBase:
         bias = torch.full((len(alphabet), 1), 0.0)
         for text, weight in ((STOP, 2.2), ("a", 2.6), ("b", 2.6)):
             bias[alphabet.index(text)] = weight
-        model.lm_head.weight.mul_(0.5)
-        model.model.norm.weight.fill_(1.0)
-        model.model.embed_tokens.weight[:, 0] = 4.0
-        model.lm_head.weight[:, 0] = bias[:, 0] / 3.0
+        model.model.embed_tokens.weight.normal_(0.0, 0.3)
+        model.model.embed_tokens.weight[:, 0] = 1.5
+        model.lm_head.weight.normal_(0.0, 0.1)
+        model.lm_head.weight[:, 0] = bias[:, 0] / 3.8
     model.save_pretrained(weights)
     fast.save_pretrained(weights)
     return PreparedBase(directory=str(weights), digest=tree_sha256(weights), chat_template="", fingerprint=None)
