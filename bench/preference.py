@@ -34,7 +34,6 @@ from engine.jobs.types import RunConfig
 from engine.train.environment import enter_environment, training_environment
 from engine.train.jobs import TrainJob
 from engine.train.plan import plan_training
-from engine.train.weights import ADAPTER_CONFIG
 
 ROOT = Path(__file__).resolve().parents[1]
 ITEMS_AT_ONCE = 24
@@ -90,7 +89,7 @@ def main() -> None:
 
 def job_of(setting: Setting, options: argparse.Namespace, place: Path) -> TrainJob:
     """The training: the plan as the loop makes it, cut to the steps and pre-flight asked for."""
-    config = read_json(options.adapter / ADAPTER_CONFIG)
+    config = read_json(options.adapter / "adapter_config.json")
     rows = place / "rows.jsonl"
     write_jsonl(rows, [rendered_row(setting.compiled, row) for row in setting.compiled.pool])
     plan = plan_training(
