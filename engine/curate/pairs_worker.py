@@ -30,7 +30,7 @@ from engine.evaluate.types import Scenario, TrainingRow
 from engine.evaluate.worker import Ticker, refuse_losses
 from engine.generate.cache import AnswerCache, answer_all
 from engine.generate.open import open_generator
-from engine.generate.types import GenerationSettings, Message, Request
+from engine.generate.types import GenerationSettings, Message, Request, request_digest
 from engine.jobs.types import Progress
 from engine.jobs.worker import WorkerContext, run_worker
 
@@ -102,8 +102,9 @@ def ask(context: WorkerContext, job: PairsJob, compiled: CompiledDomain, rows: l
     tally = Tally(compiled, items)
     cache = AnswerCache(Workspace(Path(context.config.workspace)).answers, generator.identity)
     try:
-        context.report(Progress(phase="loading", message="Loading the model and proving which weights answer."))
-        generator.prove()
+        if not all(cache.get(request_digest(request)) for request in requests):
+            context.report(Progress(phase="loading", message="Loading the model and proving which weights answer."))
+            generator.prove()
         answer_all(generator, requests, Ticker(context, tally, len(requests), "asking").on_answer, cache)
     finally:
         cache.close()

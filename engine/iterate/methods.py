@@ -9,8 +9,9 @@ from engine.errors import NothingToLearn, TrainingCollapsed
 from engine.jobs.types import Run
 
 Method = Literal["sft", "grpo", "dpo"]
-MEMORY_FACTORS: dict[Method, float] = {"sft": 1.0, "grpo": 2.0, "dpo": 1.2}
-"""What the worker needs, as a multiple of the profile's `training.memory_gib`, which is SFT's."""
+MEMORY_FACTORS: dict[Method, float] = {"sft": 1.0, "grpo": 1.8, "dpo": 1.0}
+"""What the worker needs, as a multiple of the profile's `training.memory_gib`, which is SFT's: measured with 135M parameters on a CPU, 6.7 GB for
+16 answers of 80 tokens in one batch and 3.5 GB for 4 pairs, against 3.7 GB for 8 rows."""
 
 GIVE_WAY = frozenset({NothingToLearn.code, TrainingCollapsed.code})
 """Errors of GRPO and DPO after which the round goes on with SFT."""

@@ -13,8 +13,8 @@ import pytest
 from engine.base.digests import tree_sha256
 from engine.base.files import read_json, read_spool
 from engine.base.paths import Workspace
-from engine.config import TrainOverrides
-from engine.errors import NothingToLearn, TrainingCollapsed
+from engine.config import Lora, TrainOverrides
+from engine.errors import ArgumentInvalid, ArtifactCorrupt, NothingToLearn, TrainingCollapsed
 from engine.evaluate.compile import CompiledDomain
 from engine.generate.types import PreparedBase
 from engine.jobs.types import Progress
@@ -159,6 +159,24 @@ def test_a_finding_before_any_sound_checkpoint_is_an_error_with_its_figures(sett
     with pytest.raises(TrainingCollapsed, match="nearly all groups of answers score alike") as failure:
         setting.grpo(plan, tmp_path)
     assert failure.value.details["signal"] == "zero_spread"
+
+
+def test_it_goes_on_from_an_adapter_and_refuses_one_of_another_base_or_shape(setting: Setting, tmp_path: Path) -> None:
+    from engine.train.weights import save_adapter
+
+    first = setting.grpo(setting.plan("grpo", steps=14), tmp_path / "first")
+    adapter, foreign = tmp_path / "adapter", tmp_path / "foreign"
+    save_adapter(first.trained.model, adapter, base_digest=setting.base.digest)
+    save_adapter(first.trained.model, foreign, base_digest="0" * 64)
+    second = setting.grpo(setting.plan("grpo", steps=1, preflight_spread=0.01), tmp_path / "second", warm=adapter)
+    assert second.preflight.reward > first.preflight.reward + 0.1
+    with pytest.raises(ArgumentInvalid, match="was trained on the base"):
+        setting.grpo(setting.plan("grpo"), tmp_path / "third", warm=foreign)
+    other = setting.plan("grpo").model_copy(update={"lora": Lora(rank=2, alpha=4)})
+    with pytest.raises(ArgumentInvalid, match="rank 4"):
+        setting.grpo(other, tmp_path / "fourth", warm=adapter)
+    with pytest.raises(ArtifactCorrupt, match="no adapter"):
+        setting.grpo(setting.plan("grpo"), tmp_path / "fifth", warm=tmp_path / "nowhere")
 
 
 def test_sft_first_is_said_before_a_step_is_taken(setting: Setting, tmp_path: Path) -> None:
