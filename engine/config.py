@@ -522,6 +522,8 @@ class Evaluation(Record):
 class TrainOverrides(Record):
     """What this domain changes in the profile's training settings; null keeps the profile's."""
 
+    method: Literal["auto", "sft", "grpo", "dpo"] = "auto"
+    """How versions are trained: supervised (`sft`), by rewards from the rubric (`grpo`), by pairs of answers (`dpo`); `auto` leaves it open."""
     max_rows: int | None = Field(default=None, ge=8)
     """Upper bound of a training set."""
     epochs: float | None = Field(default=None, gt=0, le=100)

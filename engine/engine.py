@@ -18,7 +18,7 @@ from engine.base.clock import Clock, seconds_between, utc_now
 from engine.base.files import inside
 from engine.base.paths import Workspace
 from engine.config import Cluster, ClustersFile, DomainFile, EndpointProfile, ModelProfile
-from engine.curate.records import ingest_curation
+from engine.curate.records import ingest_curation, ingest_pairs
 from engine.diagnose.facts import Evidence
 from engine.diagnose.patterns import diagnose
 from engine.diagnose.remedies import relabel_items, relabel_rows, scenario_proposals
@@ -580,6 +580,7 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
         "evaluate": partial(measurements.ingest_evaluation, artifacts),
         "floor": partial(measurements.ingest_floor, artifacts),
         "curate": ingest_curation,
+        "pairs": ingest_pairs,
         "train": versions.ingest_training,
     }
     return (runs.tables(hooks), measurements.TABLES, versions.TABLES, loop.TABLES)

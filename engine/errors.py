@@ -16,6 +16,7 @@
         StaleEpoch                  stale_epoch          a worker that lost its claim
         StateConflict               state_conflict       a compare-and-set that found another state
         StoreOwned                  store_owned          another process owns this workspace's store
+        NothingToLearn              nothing_to_learn     rewards without spread, or no failed answers: SFT first
       Integrity                     something is not what it claims to be         exit 3
         LeakageFound                leakage_found        a training row that is, or nearly is, an evaluation item
         FingerprintMismatch         fingerprint_mismatch the weights that answer are not the ones asked for
@@ -31,6 +32,7 @@
         ResourceExhausted           resource_exhausted   out of memory or disk
         DependencyMissing           dependency_missing   a package or file that set-up should have brought
         TrainingDiverged            training_diverged    a loss that is NaN or infinite
+        TrainingCollapsed           training_collapsed   a watchdog's finding before any checkpoint was worth keeping
 
 To add one: give it a code that no other class has, put it under the branch whose exit code fits, and add it to this drawing (a test
 compares the drawing with the classes). The message says what happened with the values in it; `next_step` says what to do. Neither
@@ -128,6 +130,10 @@ class StoreOwned(Conflict):
     code = "store_owned"
 
 
+class NothingToLearn(Conflict):
+    code = "nothing_to_learn"
+
+
 class Integrity(ModelsmithError):
     """Something is not what it claims to be; no result may be built on it."""
 
@@ -192,6 +198,10 @@ class DependencyMissing(Infrastructure):
 
 class TrainingDiverged(Infrastructure):
     code = "training_diverged"
+
+
+class TrainingCollapsed(Infrastructure):
+    code = "training_collapsed"
 
 
 def error_classes() -> dict[str, type[ModelsmithError]]:

@@ -412,4 +412,29 @@ PROMISES: tuple[Promise, ...] = (
     ),
     promise("held_out.unseen", "No surface, log or event returns a held-out item.", "iterate/test_held_out.py::test_no_surface_returns_a_held_out_item"),
     promise("held_out.cheats", "Known ways to cheat are each met by a refusal that names them.", "evaluate/test_cheats.py"),
+    # ---- issue 3, point 3: rewards and pairs ------------------------------------------------------------------------------------
+    promise(
+        "learn.preflight",
+        "A pre-flight samples answers, reports solvable share and variance, drops hopeless and solved prompts, and says SFT first when that is true.",
+        "train/test_preflight.py",
+    ),
+    promise(
+        "learn.watchdog",
+        "A watchdog stops reward hacking and collapse with a clear finding, and what was sound before is kept.",
+        "train/test_watchdog.py",
+        "train/test_preference_training.py::test_a_finding_stops_the_training_and_the_best_sound_checkpoint_is_the_result",
+    ),
+    promise("learn.reward", "GRPO's reward is the domain's rubric as evaluation grades it.", "train/test_reward.py"),
+    promise("learn.plan", "GRPO and DPO are planned with every setting and reason, bounded by the time that a CPU allows.", "train/test_preference_plan.py"),
+    promise(
+        "learn.trainers",
+        "GRPO and DPO learn, are deterministic, go on from an adapter, and resume after SIGKILL with the same result.",
+        "train/test_preference_training.py",
+    ),
+    promise(
+        "learn.pairs",
+        "DPO trains on pairs that the loop itself has: passing against failed answers to training prompts, which enter no table of measurements.",
+        "curate/test_pairs.py",
+        "iterate/test_methods_run.py",
+    ),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from engine.base.record import Record
-from engine.config import Share
-from engine.curate.types import TargetPattern
+from engine.config import Device, Profile, Share
+from engine.curate.types import PairCounts, TargetPattern
+from engine.generate.types import PreparedBase, Weights
 
 
 class CurateJob(Record):
@@ -35,6 +36,53 @@ class CurateOutput(Record):
     """Evaluation items that the leakage guard compared every row with."""
     dataset: str
     """SHA-256 of the rows."""
+    domain: str
+    """Digest of the compiled domain."""
+    suite: str
+    """Digest of the suite that the rows are kept apart from."""
+
+
+class PairsJob(Record):
+    """Pairs to make from the incumbent's answers to training prompts."""
+
+    domain_digest: str
+    dataset: str
+    """Absolute path of the curated rows whose prompts are asked; the store's artifact."""
+    dataset_digest: str
+    """SHA-256 of that file."""
+    model: str
+    """Name of the profile."""
+    profile: Profile
+    base: PreparedBase | None
+    weights: Weights | None
+    """The incumbent's; null asks the base."""
+    subject: str
+    """`base` or a version id."""
+    max_prompts: int = Field(default=160, ge=1)
+    samples: int = Field(default=2, ge=1)
+    """Answers to each prompt: the first greedy, the others drawn."""
+    temperature: float = Field(default=0.8, gt=0)
+    per_row: int = Field(default=2, ge=1)
+    """Pairs from one row at most."""
+    least_pairs: int = Field(default=8, ge=1)
+    """With fewer the run is refused (NothingToLearn)."""
+    least_passed: Share = 0.1
+    """Share of answers that must pass; below it the model needs examples."""
+    seed: int
+    device: Device
+
+
+class PairsOutput(Record):
+    """What a run of kind `pairs` leaves behind."""
+
+    counts: PairCounts
+    subject: str
+    weights: str
+    """Digest of the weights that answered."""
+    rows_from: str
+    """Digest of the curated set."""
+    pairs: str
+    """SHA-256 of the pairs."""
     domain: str
     """Digest of the compiled domain."""
     suite: str

@@ -35,3 +35,20 @@ class Selection(Record):
     """Rows given to each pattern."""
     reasons: tuple[str, ...]
     """How it came to this, in sentences."""
+
+
+class PairCounts(Record):
+    """What became of the answers to training prompts."""
+
+    prompts: int
+    """Rows that were asked."""
+    passed: int
+    """Answers that pass."""
+    failed: int
+    lost: int
+    """Answers lost to infrastructure."""
+    left_out: int
+    """Failed answers that make no pair: empty, cut at the limit, or the same as another."""
+    pairs: int
+    own_chosen: int
+    """Pairs whose preferred side is the incumbent's own full-score answer; the reference stands in the others."""

@@ -14,7 +14,9 @@ is submitted under the same key, which the store answers with the run that is al
     1.try_cheap          only when it begins with the base: what examples in the prompt and the schema switch buy, on a sample of core
     <k>.search           settings to try, only when the schedule's rules have nothing to say
     <k>.curate           training rows for the incumbent's failure patterns, through the leakage guard
+    <k>.pairs            only for DPO: the incumbent's failed answers to training prompts, paired with better ones
     <k>.train            an adapter; <k>.train_again at half the rate when that diverged
+    <k>.train_sft        only when GRPO or DPO found nothing to learn from, or collapsed: the same rows, supervised
     <k>.measure_challenger
     <k>.no_harm          general and safety items, only for a challenger that would be accepted otherwise; once before it, 0.no_harm_base
     then the decision, the ledger row and the new incumbent, in one transaction
@@ -37,7 +39,7 @@ from engine.base.clock import Clock, seconds_between
 from engine.base.files import read_json
 from engine.base.paths import Workspace
 from engine.config import ModelProfile, Profile
-from engine.curate.jobs import CurateJob
+from engine.curate.jobs import CurateJob, PairsJob
 from engine.curate.select import target_patterns
 from engine.diagnose.jobs import TryCheapOutput
 from engine.diagnose.patterns import diagnose
@@ -60,7 +62,8 @@ from engine.iterate.clauses import no_harm_clause
 from engine.iterate.decide import Outcome, decide, stop_reason, with_clause
 from engine.iterate.held_out import anchor_score, held_out_items, held_out_notes, held_out_state, must_stop, rotation_reason
 from engine.iterate.history import History
-from engine.iterate.measure import BASE, evaluate_job
+from engine.iterate.measure import BASE, evaluate_job, weights_of
+from engine.iterate.methods import GIVE_WAY, MEMORY_FACTORS, method_of, rows_made
 from engine.iterate.scheduling import facts_of, has_diverged, history, noted
 from engine.iterate.summary import final_score, iterate_output
 from engine.iterate.types import Clause, IterateJob, Iteration, PatternCount
@@ -71,9 +74,10 @@ from engine.store.artifacts import Artifacts
 from engine.store.store import Store
 from engine.train import records as versions
 from engine.train.jobs import TrainJob
-from engine.train.plan import plan_training
+from engine.train.plan import plan_training, unscheduled
+from engine.train.preference_plan import CPU_SECONDS
 from engine.train.schedule import schedule
-from engine.train.types import Facts, PastRound, Schedule, Suggestion, TrainPlan
+from engine.train.types import Facts, Method, PastRound, Schedule, Suggestion, TrainPlan
 
 KEPT_DOMAINS = 4
 """Compiled domains that stay in memory."""
@@ -304,10 +308,63 @@ class Campaign:
     def train(
         self, number: int, chosen: Schedule, curated: Run, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain
     ) -> tuple[Run, Schedule, TrainPlan]:
-        """The finished training of a round, with the schedule and the plan that it followed. One that diverges is tried once more, as the
-        schedule says after a divergence; where that changes nothing (the domain fixes the rate), the run ends with its error."""
+        """The finished training of a round, with the schedule and the plan that it followed. A method that finds nothing to learn from, or
+        collapses, gives way to SFT on the same rows; the plan says so."""
+        method = method_of(compiled.domain.train, chosen)
+        if method == "sft":
+            return self.train_supervised(f"{number}.train", number, chosen, curated, incumbent, base, compiled)
         try:
-            return self.train_step(f"{number}.train", number, chosen, curated, incumbent, base, compiled)
+            return self.train_preferring(method, number, chosen, curated, incumbent, base, compiled)
+        except StepFailed as failure:
+            error = failure.child.error
+            if error is None or error.code not in GIVE_WAY:
+                raise
+            usual = unscheduled(self.profile, compiled.domain.train)
+            why = f"SFT instead of {method.upper()}: {error.message}"
+            chosen = chosen.model_copy(
+                update={"method": "sft", "warm_start": False, "learning_rate": usual.learning_rate, "reasons": (*chosen.reasons, why)}
+            )
+            return self.train_supervised(f"{number}.train_sft", number, chosen, curated, incumbent, base, compiled)
+
+    def train_preferring(
+        self, method: Method, number: int, chosen: Schedule, curated: Run, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain
+    ) -> tuple[Run, Schedule, TrainPlan]:
+        """GRPO or DPO, from the incumbent's adapter where there is one. A training may take a quarter of the run's time."""
+        rows_of = curated
+        if method == "dpo":
+            rows_of = self.need(f"{number}.pairs", "pairs", lambda: self.dump(self.pairs_job(number, curated, incumbent, base, compiled)))
+        start = None if incumbent.subject == BASE else versions.version(self.driver.store, incumbent.subject)
+        plan = plan_training(
+            self.profile,
+            compiled.domain.train,
+            rows=rows_made(rows_of),
+            device=self.job.device,
+            seed=self.job.seed,
+            merge=self.merges(),
+            iteration=number,
+            schedule=chosen,
+            method=method,
+            start=None if start is None else start.plan.lora,
+            max_tokens=compiled.domain.contract.output.max_tokens,
+            seconds=min(CPU_SECONDS, self.job.budget.max_minutes * 60 / 4),
+        )
+        chosen = chosen.model_copy(update={"method": method, "learning_rate": plan.learning_rate})
+        trained = self.need(
+            f"{number}.train",
+            "train",
+            lambda: self.dump(self.train_job(rows_of, plan, base, incumbent.subject, digest=compiled.digest)),
+            schedule=self.dump(chosen),
+            incumbent=incumbent.subject,
+        )
+        return trained, chosen, plan
+
+    def train_supervised(
+        self, step: str, number: int, chosen: Schedule, curated: Run, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain
+    ) -> tuple[Run, Schedule, TrainPlan]:
+        """SFT. One that diverges is tried once more, as the schedule says after a divergence; where that changes nothing (the domain fixes the
+        rate), the run ends with its error."""
+        try:
+            return self.train_step(step, number, chosen, curated, incumbent, base, compiled)
         except StepFailed as failure:
             if not has_diverged(failure.child):
                 raise
@@ -543,11 +600,29 @@ class Campaign:
             seed=self.job.seed + number - 1,
         )
 
-    def train_job(self, curated: Run, plan: TrainPlan, base: PreparedBase, incumbent: str) -> TrainJob:
+    def pairs_job(self, number: int, curated: Run, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain) -> PairsJob:
+        """The incumbent's answers to the prompts of the curated rows."""
+        dataset = str((curated.output or {})["artifacts"]["dataset"])
+        subject = incumbent.subject
+        return PairsJob(
+            domain_digest=compiled.digest,
+            dataset=str(self.driver.artifacts.path(dataset)),
+            dataset_digest=dataset,
+            model=self.job.model,
+            profile=self.profile,
+            base=base,
+            weights=None if subject == BASE else weights_of(self.driver.store, self.driver.artifacts, subject, base),
+            subject=subject,
+            seed=self.job.seed + number - 1,
+            device=self.job.device,
+        )
+
+    def train_job(self, curated: Run, plan: TrainPlan, base: PreparedBase, incumbent: str, *, digest: str | None = None) -> TrainJob:
         """The training job. The model server stops first when both do not fit into memory."""
         dataset = str((curated.output or {})["artifacts"]["dataset"])
         if isinstance(self.profile, ModelProfile):
-            self.driver.servers.stop_for_training(int(self.profile.training.memory_gib * 2**30), self.job.device)
+            needed = self.profile.training.memory_gib * MEMORY_FACTORS[plan.method]
+            self.driver.servers.stop_for_training(int(needed * 2**30), self.job.device)
         going_on = versions.version(self.driver.store, incumbent).adapter if plan.warm_start else None
         return TrainJob(
             model=self.job.model,
@@ -555,6 +630,7 @@ class Campaign:
             base=base,
             dataset=str(self.driver.artifacts.path(dataset)),
             dataset_digest=dataset,
+            domain_digest=digest,
             plan=plan,
             warm_start=None if going_on is None else str(self.driver.artifacts.path(going_on)),
             device=self.job.device,

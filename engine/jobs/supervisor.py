@@ -49,6 +49,7 @@ WORKER_MODULES: dict[RunKind, str] = {
     "try_cheap": "engine.diagnose.worker",
     "curate": "engine.curate.worker",
     "search": "engine.train.search_worker",
+    "pairs": "engine.curate.pairs_worker",
     "train": "engine.train.worker",
     "prepare": "engine.generate.prepare_worker",
 }

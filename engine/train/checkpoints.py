@@ -52,6 +52,12 @@ def latest(root: Path) -> Checkpoint | None:
     return best
 
 
+def verified(root: Path) -> list[Checkpoint]:
+    """Every checkpoint that verifies, oldest step first."""
+    found = [_verified(directory) for directory in root.iterdir()] if root.is_dir() else []
+    return sorted((point for point in found if point is not None), key=lambda point: point.step)
+
+
 def _verified(directory: Path) -> Checkpoint | None:
     named = _NAME.fullmatch(directory.name)
     if named is None or directory.is_symlink() or not (directory / MANIFEST).is_file():

@@ -21,6 +21,8 @@ class TrainJob(Record):
     """Absolute path of the curated rows (JSON lines); the store's artifact."""
     dataset_digest: str
     """SHA-256 of that file; checked before a step is taken."""
+    domain_digest: str | None = None
+    """Of the compiled domain whose rubric is the reward and whose pool holds the rows' references; GRPO only."""
     plan: TrainPlan
     warm_start: str | None = None
     """Directory of the adapter that training goes on from (safetensors); null starts anew."""

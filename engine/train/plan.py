@@ -11,9 +11,10 @@ import math
 from engine.base.digests import digest_of
 from engine.config import Device, EndpointProfile, Lora, ModelProfile, Profile, ScriptedProfile, Training, TrainOverrides
 from engine.errors import ArgumentInvalid, ConfigInvalid
+from engine.train.preference_plan import CPU_SECONDS, with_dpo, with_grpo
 from engine.train.types import Method, Schedule, TrainPlan
 
-AVAILABLE_METHODS: tuple[Method, ...] = ("sft",)
+AVAILABLE_METHODS: tuple[Method, ...] = ("sft", "grpo", "dpo")
 """What the training worker can do; the schedule plans nothing else."""
 REPLAY_SHARE = 0.5
 """Where the schedule begins."""
@@ -30,9 +31,18 @@ def plan_training(
     merge: bool,
     iteration: int = 1,
     schedule: Schedule | None = None,
+    method: Method = "sft",
+    start: Lora | None = None,
+    max_tokens: int = 128,
+    seconds: float = CPU_SECONDS,
 ) -> TrainPlan:
-    """Plans a training on `rows` rows. `schedule`: what the ledger asks for (`engine/train/schedule.py`); null takes the profile's and the
-    domain's values. `merge`: this profile's versions answer as merged weights on this machine. `iteration` counts from 1."""
+    """Plans training on `rows` rows (for DPO: pairs).
+
+    `schedule`: what the ledger asks for (`engine/train/schedule.py`); null takes the profile's and the domain's values. `merge`: this profile's
+    versions answer as merged weights on this machine. `iteration` counts from 1. For GRPO and DPO, whose rates and steps are decided in
+    `preference_plan.py`: `start` is the shape of the adapter to go on from (null: there is none), `max_tokens` bounds an answer, `seconds` is
+    what training may take on a CPU.
+    """
     if isinstance(profile, EndpointProfile):
         raise ArgumentInvalid(
             f"{profile.title} is an endpoint and cannot be trained here",
@@ -57,15 +67,18 @@ def plan_training(
         max_length = profile.inference.max_model_len
         reasons.append(f"max_length is {max_length}: a longer row could never be answered (inference.max_model_len).")
     batch_size, micro_batch_size = _batches(training, rows, reasons)
+    if method != "sft":
+        chosen = unscheduled(profile, overrides)
     steps = steps_of(rows, batch_size, chosen.epochs)
-    if steps < _FEW_STEPS and not scripted:
+    if steps < _FEW_STEPS and not scripted and method == "sft":
         reasons.append(f"Only {steps} optimiser steps: with {rows} rows the result will depend on chance more than usual.")
     if iteration > 1:
         reasons.append(f"seed is {seed + iteration - 1} in round {iteration}: repeating the same dice would repeat the same weights.")
-    return TrainPlan(
-        method=chosen.method,
+    if method != "sft" and start is not None and start != lora:
+        reasons.append(f"rank is {start.rank}: the adapter that training goes on from has it.")
+    plan = TrainPlan(
         warm_start=chosen.warm_start,
-        lora=lora,
+        lora=lora if method == "sft" or start is None else start,
         dtype=training.dtype,
         base_quantization=training.base_quantization,
         learning_rate=chosen.learning_rate,
@@ -83,6 +96,11 @@ def plan_training(
         merge=merge,
         reasons=tuple(reasons),
     )
+    if method == "grpo":
+        return with_grpo(plan, profile, rows=rows, device=device, max_tokens=max_tokens, warm_start=start is not None, seconds=seconds)
+    if method == "dpo":
+        return with_dpo(plan, profile, rows=rows, device=device, warm_start=start is not None, seconds=seconds)
+    return plan
 
 
 def settings_of(profile: Profile) -> tuple[Training, Lora]:

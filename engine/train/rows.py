@@ -31,6 +31,28 @@ class CuratedRow(Record):
     """The answer to be learnt."""
 
 
+class PairRow(Record):
+    """One line of a dataset for DPO: two answers to one prompt."""
+
+    id: str
+    """Of the training row; several pairs may share it."""
+    messages: tuple[Message, ...]
+    """The rendered prompt."""
+    chosen: str
+    """The answer to be preferred."""
+    rejected: str
+    """The answer that failed."""
+
+
+class TokenPair(NamedTuple):
+    """A pair as the model reads it, each answer ended by the stop token."""
+
+    id: str
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+
+
 class TokenRow(NamedTuple):
     """A row as the model reads it; the loss counts from position `prompt_tokens` on."""
 
@@ -41,6 +63,32 @@ class TokenRow(NamedTuple):
 
 def read_dataset(path: Path, digest: str) -> list[CuratedRow]:
     """The rows of the dataset whose SHA-256 is `digest`."""
+    return [CuratedRow.model_validate(row) for row in _verified_rows(path, digest)]
+
+
+def read_pairs(path: Path, digest: str) -> list[PairRow]:
+    """The pairs of the dataset whose SHA-256 is `digest`."""
+    return [PairRow.model_validate(row) for row in _verified_rows(path, digest)]
+
+
+def tokenise_pairs(pairs: Sequence[PairRow], tokenizer: Any, *, stop_token: str, max_length: int) -> list[TokenPair]:
+    """Every pair as tokens, with the checks of `tokenise` for both of its answers."""
+    chosen, rejected = (
+        tokenise(
+            [CuratedRow(id=pair.id, messages=pair.messages, completion=getattr(pair, side)) for pair in pairs],
+            tokenizer,
+            stop_token=stop_token,
+            max_length=max_length,
+        )
+        for side in ("chosen", "rejected")
+    )
+    return [
+        TokenPair(good.id, good.input_ids[: good.prompt_tokens], good.input_ids[good.prompt_tokens :], bad.input_ids[bad.prompt_tokens :])
+        for good, bad in zip(chosen, rejected, strict=True)
+    ]
+
+
+def _verified_rows(path: Path, digest: str) -> list[Any]:
     if not path.is_file() or (found := file_sha256(path)) != digest:
         state = f"has the SHA-256 {found[:12]}" if path.is_file() else "is not there"
         raise ArtifactCorrupt(
@@ -48,7 +96,7 @@ def read_dataset(path: Path, digest: str) -> list[CuratedRow]:
             next_step="Curate again: the artifact store lost it.",
             expected=digest,
         )
-    return [CuratedRow.model_validate(row) for row in read_jsonl(path)]
+    return read_jsonl(path)
 
 
 def tokenise(rows: Sequence[CuratedRow], tokenizer: Any, *, stop_token: str, max_length: int) -> list[TokenRow]:

@@ -7,7 +7,72 @@ from typing import Literal
 from pydantic import Field
 
 from engine.base.record import Record
-from engine.config import Lora
+from engine.config import Lora, Share
+
+
+class WatchLimits(Record):
+    """When a GRPO run is stopped: how far its figures may move from where they began. Means over `window` steps are compared."""
+
+    window: int = Field(ge=1)
+    """Steps in the first window, in the last one, and at least between a finding and the checkpoint that is kept."""
+    reward_rise: float
+    """The reward counts as risen above its start by this much; only then can it have been hacked."""
+    outside_fall: float
+    """What the reward does not count (form, checks of weight 0) may fall by this much while the reward rises."""
+    hacked_length: float
+    """The length may grow to this multiple, or shrink to its inverse, while the reward rises."""
+    hacked_distinct: Share
+    """Different answers, as a share of those at the start, below which a risen reward is hacked."""
+    zero_spread: Share
+    """Share of groups whose answers all score alike, from which on nothing is learnt."""
+    solved: Share
+    """A mean reward from which on groups without spread are no collapse."""
+    collapsed_distinct: Share
+    """Different answers, as a share of those at the start, below which the policy has collapsed, whatever the reward does."""
+    collapsed_length: float
+    """Multiple of the starting length, or its inverse, at which answers have exploded or vanished."""
+    reward_fall: float
+    """The reward may fall below its start by this much."""
+    kl: float
+    """Largest mean divergence from the reference in nats a token; counts only where it is measured."""
+
+
+class GrpoPlan(Record):
+    """What group-relative policy optimisation adds to a plan (Shao et al. 2024)."""
+
+    generations: int = Field(ge=2)
+    """Answers to each prompt; a reward counts relative to its group."""
+    prompts_per_step: int = Field(ge=1)
+    max_new_tokens: int = Field(ge=1)
+    """As in evaluation: a longer answer is cut and graded as it stands."""
+    temperature: float = Field(gt=0)
+    top_p: float = Field(gt=0, le=1)
+    beta: float = Field(ge=0)
+    """Weight of the divergence from the reference; 0 holds no reference and measures none."""
+    steps: int = Field(ge=1)
+    clip: float = Field(gt=0)
+    """The probability ratio is clipped to 1 - clip .. 1 + clip."""
+    scale_rewards: Literal["group", "none"]
+    """Whether a group's advantages are divided by its spread."""
+    loss: Literal["dapo", "dr_grpo", "grpo"]
+    """How tokens are weighted (TRL's names)."""
+    preflight_prompts: int = Field(ge=0)
+    """Prompts that the pre-flight samples; 0 goes without one."""
+    preflight_samples: int = Field(ge=2)
+    """Answers to each of them."""
+    preflight_spread: Share
+    """Share of prompts with spread below which the answer is 'SFT first'."""
+    watch: WatchLimits
+
+
+class DpoPlan(Record):
+    """What direct preference optimisation adds to a plan (Rafailov et al. 2023)."""
+
+    beta: float = Field(gt=0)
+    """How closely the policy stays with the reference."""
+    pairs_per_step: int = Field(ge=1)
+    loss: Literal["sigmoid", "ipo", "hinge"]
+    steps: int = Field(ge=1)
 
 
 class TrainPlan(Record):
@@ -33,8 +98,81 @@ class TrainPlan(Record):
     seed: int
     merge: bool
     """Also write merged weights, because this profile serves them on this machine."""
+    grpo: GrpoPlan | None = None
+    dpo: DpoPlan | None = None
     reasons: tuple[str, ...] = ()
     """Why each value that differs from the profile's does."""
+
+
+class PromptSample(Record):
+    """What the pre-flight saw of one prompt."""
+
+    id: str
+    rewards: tuple[float, ...]
+    """Of each sampled answer, by the domain's rubric."""
+
+
+class Preflight(Record):
+    """Whether there is anything to learn from rewards: answers sampled from where training starts."""
+
+    prompts: int
+    """Sampled."""
+    samples: int
+    """Answers to each."""
+    solvable: Share
+    """Share of prompts with at least one answer that has some reward."""
+    with_spread: Share
+    """Share of prompts whose answers score differently: only these teach anything."""
+    reward: float
+    """Mean over all answers."""
+    variance: float
+    """Mean over prompts of the variance within a prompt."""
+    hopeless: int
+    """Prompts dropped because every answer scores 0."""
+    solved: int
+    """Prompts dropped because every answer scores 1."""
+    cut: Share
+    """Share of answers that did not end within the limit."""
+    advice: Literal["go", "sft_first"]
+    reason: str
+    """The advice in a sentence, with its figures."""
+
+
+class StepFigures(Record):
+    """What one GRPO step showed."""
+
+    step: int
+    reward: float
+    """Mean over the step's answers."""
+    spread: float
+    """Standard deviation of the rewards over the step's answers."""
+    zero_spread: Share
+    """Share of groups whose answers all score alike."""
+    length: float
+    """Mean tokens of an answer."""
+    cut: Share
+    """Share of answers that did not end within the limit."""
+    distinct: float
+    """Different answers to different prompts, over the different answers that their references have; 1 is as diverse as the references."""
+    outside: Share
+    """What the reward does not count: mean of form (parsed, valid, no refusal, not cut) and of the checks of weight 0."""
+    kl: float | None = None
+    """Mean divergence from the reference, nats a token; null where the plan's beta is 0."""
+
+
+class Finding(Record):
+    """Why the watchdog stopped a training."""
+
+    kind: Literal["reward_hacking", "collapse"]
+    signal: Literal["outside", "length", "distinct", "zero_spread", "reward", "kl"]
+    step: int
+    """At which it was seen."""
+    since: int
+    """First step of the window that shows it; a checkpoint from before is sound."""
+    start: float
+    now: float
+    limit: float
+    sentence: str
 
 
 class TrainOutput(Record):
@@ -67,6 +205,14 @@ class TrainOutput(Record):
     """Digest of the adapter that training went on from."""
     plan: TrainPlan
     """As it was carried out."""
+    rewards: str | None = None
+    """Path of the rewards curve (JSON: a StepFigures a step), relative to the run directory; GRPO only."""
+    preflight: Preflight | None = None
+    """GRPO only."""
+    finding: Finding | None = None
+    """Why the watchdog stopped the training early; null when it ran to its end."""
+    kept_step: int | None = None
+    """After a finding: the step of the checkpoint that was saved as the result."""
 
 
 # ---- the schedule ----------------------------------------------------------------------------------------------------------------------

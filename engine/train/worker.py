@@ -6,6 +6,7 @@
       merged/                the base with the adapter added in, where this machine serves merged weights
       fingerprint.json       log-probabilities by which a server can prove that it answers with these weights
       losses.json            one loss a step
+      rewards.json           GRPO: the figures of each step (reward, spread, length, form, diversity)
 
 Killed at any instant, the same run started again goes on from its newest verified checkpoint and ends with the same adapter. Outputs are
 made afresh each time and count only through result.json.
@@ -23,9 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 from engine.base.digests import tree_sha256
 from engine.base.files import read_json, write_atomic, write_json
-from engine.base.paths import RunPaths
+from engine.base.paths import RunPaths, Workspace
 from engine.config import ScriptedProfile
-from engine.errors import DependencyMissing, ResourceExhausted
+from engine.errors import ArgumentInvalid, DependencyMissing, ResourceExhausted
+from engine.evaluate.compile import load_compiled
 from engine.generate.fingerprint import fingerprint_probe_texts
 from engine.generate.types import Fingerprint
 from engine.jobs.types import Progress
@@ -33,7 +35,8 @@ from engine.jobs.worker import WorkerContext, run_worker
 from engine.train.adapter_file import refuse_untrained
 from engine.train.environment import enter_environment, training_environment
 from engine.train.jobs import TrainJob
-from engine.train.rows import CuratedRow, read_dataset
+from engine.train.reward import Rubric
+from engine.train.rows import CuratedRow, PairRow, read_dataset, read_pairs
 from engine.train.scripted import train_scripted
 from engine.train.types import TrainOutput
 
@@ -44,29 +47,61 @@ if TYPE_CHECKING:
 def train(context: WorkerContext) -> dict[str, Any]:
     """The body of a training run."""
     job = TrainJob.model_validate(context.config.job)
-    rows = read_dataset(Path(job.dataset), job.dataset_digest)
+    pairs = read_pairs(Path(job.dataset), job.dataset_digest) if job.plan.method == "dpo" else []
+    rows = chosen_rows(pairs) if job.plan.method == "dpo" else read_dataset(Path(job.dataset), job.dataset_digest)
     if context.paths.outputs.exists():
         shutil.rmtree(context.paths.outputs)
     with foreign_errors_named():
         if isinstance(job.profile, ScriptedProfile):
             output = train_scripted(job, job.profile, context.paths, context.report, context.check_cancelled)
         else:
-            output = train_managed(job, rows, context)
+            output = train_managed(job, rows, pairs, context)
     shutil.rmtree(context.paths.work / "checkpoints", ignore_errors=True)
     artifacts = {"adapter": output.adapter_dir, "fingerprint": output.fingerprint, "losses": output.losses}
     if output.merged_dir is not None:
         artifacts["merged"] = output.merged_dir
+    if output.rewards is not None:
+        artifacts["rewards"] = output.rewards
     return {**output.model_dump(mode="json"), "artifacts": artifacts}
 
 
-def train_managed(job: TrainJob, rows: list[CuratedRow], context: WorkerContext) -> TrainOutput:
+def train_managed(job: TrainJob, rows: list[CuratedRow], pairs: list[PairRow], context: WorkerContext) -> TrainOutput:
     """Trains a real model and writes what serving it needs."""
+    if job.plan.method == "grpo":
+        return train_by_rewards(job, rows, context)
+    if job.plan.method == "dpo":
+        from engine.train.dpo import train_dpo
+
+        return saved(job, rows, train_dpo(job, pairs, context.paths.work, context.report, context.check_cancelled), context)
     from engine.train.sft import train_adapter
 
-    trained = train_adapter(job, rows, context.paths.work, context.report, context.check_cancelled)
+    return saved(job, rows, train_adapter(job, rows, context.paths.work, context.report, context.check_cancelled), context)
+
+
+def train_by_rewards(job: TrainJob, rows: list[CuratedRow], context: WorkerContext) -> TrainOutput:
+    """Trains with the domain's rubric as reward; the rewards curve stands beside the losses."""
+    from engine.train.grpo import train_grpo
+
+    if job.domain_digest is None:
+        raise ArgumentInvalid("GRPO needs the domain whose rubric is the reward, and this job names none", next_step="Start it with domain_digest.")
+    rubric = Rubric(load_compiled(Workspace(Path(context.config.workspace)), job.domain_digest), [row.id for row in rows])
+    rewarded = train_grpo(job, rows, rubric, context.paths.work, context.report, context.check_cancelled)
+    output = saved(job, rows, rewarded.trained, context)
+    write_json(context.paths.outputs / "rewards.json", [figures.model_dump(mode="json") for figures in rewarded.curve])
+    found = {"rewards": "outputs/rewards.json", "preflight": rewarded.preflight, "finding": rewarded.finding, "kept_step": rewarded.kept_step}
+    return output.model_copy(update=found)
+
+
+def saved(job: TrainJob, rows: list[CuratedRow], trained: Trained, context: WorkerContext) -> TrainOutput:
+    """The outputs of a finished training."""
     context.check_cancelled()
     context.report(Progress(phase="saving", message="writing the adapter" + (" and the merged weights" if job.plan.merge else "")))
     return write_outputs(job, rows, trained, context.paths)
+
+
+def chosen_rows(pairs: list[PairRow]) -> list[CuratedRow]:
+    """The rows that the preferred answers make: what the fingerprint is computed on."""
+    return [CuratedRow(id=pair.id, messages=pair.messages, completion=pair.chosen) for pair in pairs]
 
 
 def write_outputs(job: TrainJob, rows: list[CuratedRow], trained: Trained, paths: RunPaths) -> TrainOutput:

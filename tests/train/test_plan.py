@@ -49,6 +49,8 @@ def test_the_plan_of_an_8b_with_bf16_lora() -> None:
         "checkpoint_every_steps": 50,
         "seed": 17,
         "merge": False,
+        "grpo": None,
+        "dpo": None,
         "reasons": (),
     }
 
@@ -74,6 +76,8 @@ def test_the_plan_of_a_32b_on_a_4_bit_base() -> None:
         "checkpoint_every_steps": 50,
         "seed": 17,
         "merge": False,
+        "grpo": None,
+        "dpo": None,
         "reasons": (),
     }
 
