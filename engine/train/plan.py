@@ -67,7 +67,7 @@ def plan_training(
         max_length = profile.inference.max_model_len
         reasons.append(f"max_length is {max_length}: a longer row could never be answered (inference.max_model_len).")
     batch_size, micro_batch_size = _batches(training, rows, reasons)
-    if method != "sft":
+    if method != "sft" and chosen.method != method:
         chosen = unscheduled(profile, overrides)
     steps = steps_of(rows, batch_size, chosen.epochs)
     if steps < _FEW_STEPS and not scripted and method == "sft":
@@ -96,10 +96,13 @@ def plan_training(
         merge=merge,
         reasons=tuple(reasons),
     )
+    scheduled = chosen.method == method
     if method == "grpo":
-        return with_grpo(plan, profile, rows=rows, device=device, max_tokens=max_tokens, warm_start=start is not None, seconds=seconds)
+        return with_grpo(
+            plan, profile, scheduled=scheduled, rows=rows, device=device, max_tokens=max_tokens, warm_start=start is not None, seconds=seconds
+        )
     if method == "dpo":
-        return with_dpo(plan, profile, rows=rows, device=device, warm_start=start is not None, seconds=seconds)
+        return with_dpo(plan, profile, scheduled=scheduled, rows=rows, device=device, warm_start=start is not None, seconds=seconds)
     return plan
 
 

@@ -19,7 +19,9 @@ CPU_SECONDS = 900.0
 _MEASURED_PARAMETERS = 0.135
 _SECONDS_AN_ANSWER_TOKEN = 16.8 / (16 * 80)
 _SECONDS_A_PAIR = 3.2 / 4
-_GRPO_RATE, _DPO_RATE = 1 / 20, 1 / 40
+GRPO_RATE, DPO_RATE = 1 / 20, 1 / 40
+"""Where they start, as shares of the rate that SFT starts from. GRPO: 1e-4 took a version of SmolLM2-135M that SFT had made at 8e-4 from 0.20 to
+0.28 exact match (one run of 24 steps); the profile's rate here is 2e-3. DPO is not measured."""
 _MICRO_BATCH = 8
 _GRPO_EPOCHS = 2.0
 _PREFLIGHT_SHARE = 0.15
@@ -28,9 +30,17 @@ _SAVES = 8
 
 
 def with_grpo(
-    plan: TrainPlan, profile: Profile, *, rows: int, device: Device, max_tokens: int, warm_start: bool, seconds: float = CPU_SECONDS
+    plan: TrainPlan,
+    profile: Profile,
+    *,
+    rows: int,
+    device: Device,
+    max_tokens: int,
+    warm_start: bool,
+    seconds: float = CPU_SECONDS,
+    scheduled: bool = False,
 ) -> TrainPlan:
-    """`plan` as a GRPO run over `rows` prompts, whose answers may have `max_tokens` tokens."""
+    """`plan` as a GRPO run over `rows` prompts, whose answers may have `max_tokens` tokens. `scheduled`: its learning rate is GRPO's already."""
     reasons = [*plan.reasons]
     wanted = max(1, math.ceil(rows * _GRPO_EPOCHS / PROMPTS_PER_STEP))
     preflight = min(rows, _PREFLIGHT_MOST, wanted * PROMPTS_PER_STEP)
@@ -45,7 +55,9 @@ def with_grpo(
                 f"{steps} GRPO steps instead of {wanted} for {_GRPO_EPOCHS:g} passes: on a CPU a step of {GENERATIONS * PROMPTS_PER_STEP} answers is "
                 f"estimated at {answer * GENERATIONS * PROMPTS_PER_STEP:.0f} s, and training may take {seconds:.0f} s."
             )
-    reasons.append(_rate_reason(plan.learning_rate, _GRPO_RATE, "GRPO"))
+    rate = 1.0 if scheduled else GRPO_RATE
+    if not scheduled:
+        reasons.append(_rate_reason(plan.learning_rate, rate, "GRPO"))
     reasons.append(f"The pre-flight samples {GENERATIONS} answers to {preflight} prompts first; without spread in the rewards nothing is trained.")
     grpo = GrpoPlan(
         generations=GENERATIONS,
@@ -64,11 +76,13 @@ def with_grpo(
         watch=LIMITS,
     )
     batch = GENERATIONS * PROMPTS_PER_STEP
-    return _changed(plan, "grpo", warm_start, reasons, rate=_GRPO_RATE, batch=batch, steps=steps, epochs=steps * PROMPTS_PER_STEP / rows, grpo=grpo)
+    return _changed(plan, "grpo", warm_start, reasons, rate=rate, batch=batch, steps=steps, epochs=steps * PROMPTS_PER_STEP / rows, grpo=grpo)
 
 
-def with_dpo(plan: TrainPlan, profile: Profile, *, rows: int, device: Device, warm_start: bool, seconds: float = CPU_SECONDS) -> TrainPlan:
-    """`plan` as a DPO run over `rows` pairs, each seen once or for as long as the time allows."""
+def with_dpo(
+    plan: TrainPlan, profile: Profile, *, rows: int, device: Device, warm_start: bool, seconds: float = CPU_SECONDS, scheduled: bool = False
+) -> TrainPlan:
+    """`plan` as a DPO run over `rows` pairs, each seen once or for as long as the time allows. `scheduled`: its learning rate is DPO's already."""
     reasons = [*plan.reasons]
     per_step = min(4, rows)
     wanted = steps = math.ceil(rows / per_step)
@@ -77,9 +91,11 @@ def with_dpo(plan: TrainPlan, profile: Profile, *, rows: int, device: Device, wa
         steps = max(1, min(wanted, int(seconds / step)))
         if steps < wanted:
             reasons.append(f"{steps} DPO steps instead of {wanted}: on a CPU a step is estimated at {step:.0f} s; training may take {seconds:.0f} s.")
-    reasons.append(_rate_reason(plan.learning_rate, _DPO_RATE, "DPO"))
+    rate = 1.0 if scheduled else DPO_RATE
+    if not scheduled:
+        reasons.append(_rate_reason(plan.learning_rate, rate, "DPO"))
     dpo = DpoPlan(beta=0.1, pairs_per_step=per_step, loss="sigmoid", steps=steps)
-    return _changed(plan, "dpo", warm_start, reasons, rate=_DPO_RATE, batch=per_step, steps=steps, epochs=min(1.0, steps * per_step / rows), dpo=dpo)
+    return _changed(plan, "dpo", warm_start, reasons, rate=rate, batch=per_step, steps=steps, epochs=min(1.0, steps * per_step / rows), dpo=dpo)
 
 
 def scale_of(profile: Profile) -> float:

@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 from engine.config import Profile, TrainOverrides
 from engine.train.plan import AVAILABLE_METHODS, settings_of, unscheduled
+from engine.train.preference_plan import DPO_RATE, GRPO_RATE
 from engine.train.types import Facts, Method, PastRound, Schedule, Search, Suggestion, Trial
 
 HALVED = 0.5
@@ -36,9 +37,8 @@ RESTORED = 1.25
 """Three acceptances undo a halving: what once did harm is approached again with care."""
 LOWEST_RATE, HIGHEST_RATE = 1 / 16, 2.0
 """Bounds of the learning rate, as multiples of the rate that the method starts from."""
-RATE_OF_METHOD: dict[Method, float] = {"sft": 1.0, "grpo": 0.125, "dpo": 0.125}
-"""Where a method starts, as a multiple of the profile's rate, which is for SFT. GRPO: on SmolLM2-135M, 1e-4 took a version from 0.20 to 0.28
-exact match that SFT at 8e-4 had made (one run of 24 steps). DPO is not measured; it starts there too, because it also moves a trained adapter."""
+RATE_OF_METHOD: dict[Method, float] = {"sft": 1.0, "grpo": GRPO_RATE, "dpo": DPO_RATE}
+"""Where a method starts, as a multiple of the profile's rate, which is for SFT."""
 LEARNT = 0.25
 """The rows count as learnt when the last loss is below this share of the first."""
 MORE_ROWS = 1.5
@@ -104,6 +104,11 @@ class Draft:
         """Epochs as a multiple of what the step budget gives."""
         self.notes: list[tuple[str, str]] = [(reason.partition(" ")[0], reason) for reason in self.base.reasons]
         self.asked: Search | None = None
+        if overrides.method != "auto":
+            self.fixed.add("method")
+            self.values |= {"method": overrides.method, "learning_rate": self.start_rate(overrides.method)}
+            if overrides.method != "sft":
+                self.notes.append(("method", f"method is {overrides.method} instead of sft: the domain sets it."))
         if self.last is not None:
             self._carry(self.last)
         elif history:
@@ -227,7 +232,8 @@ def other_method_on_plateau(draft: Draft) -> None:
         draft.say("method", f"method stays {method}: {why}, which asks for {_WORDS[wanted]}, but this installation cannot train so.")
         return
     draft.set("method", wanted, why)
-    draft.set_rate(draft.start_rate(wanted), f"{_WORDS[wanted]} starts from its own rate")
+    if draft.values["method"] == wanted:
+        draft.set_rate(draft.start_rate(wanted), f"{_WORDS[wanted]} starts from its own rate")
 
 
 def rank_for_rows(draft: Draft) -> None:
