@@ -6,7 +6,7 @@ from pydantic import Field
 
 from engine.base.record import Record
 from engine.config import Share
-from engine.curate.types import TargetPattern
+from engine.curate.types import TargetPattern, TaughtRows
 
 
 class CurateJob(Record):
@@ -19,6 +19,10 @@ class CurateJob(Record):
     max_rows: int = Field(ge=8)
     replay_share: Share
     seed: int
+    taught: TaughtRows | None = None
+    """A teacher's answers, taught in the place of labels; null teaches the labels."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the choice between them, in sentences; joins the reasons."""
 
 
 class CurateOutput(Record):
@@ -39,3 +43,7 @@ class CurateOutput(Record):
     """Digest of the compiled domain."""
     suite: str
     """Digest of the suite that the rows are kept apart from."""
+    taught: int = 0
+    """Distinct rows that carry a teacher's answer."""
+    answers: str | None = None
+    """Digest of the teacher's answers."""

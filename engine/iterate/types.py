@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from engine.base.record import Record
 from engine.config import Budget, Device
+from engine.curate.types import KnownTeacher
 from engine.evaluate.types import Interval, PairedComparison
 from engine.train.types import TrainPlan
 
@@ -26,6 +27,8 @@ class IterateJob(Record):
     """Version id, or `base`."""
     no_harm_digest: str | None = None
     """Of the suite that guards what the domain's own does not look at; null where the domain names none."""
+    teachers: tuple[KnownTeacher, ...] = ()
+    """Whose answers may be taught, in the order in which they are tried; none where the labels are taught."""
 
 
 class Clause(Record):
@@ -80,6 +83,8 @@ class Iteration(Record):
     """Training rows."""
     suite: str = ""
     """Digest of the suite that both were measured on."""
+    once_golden: tuple[str, ...] = ()
+    """Core scenarios that an accepted version once answered without a fault and the challenger fails; at most fifty."""
     plan: TrainPlan
     decision: Decision
     seconds: dict[str, float]

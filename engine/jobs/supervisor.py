@@ -47,6 +47,7 @@ WORKER_MODULES: dict[RunKind, str] = {
     "floor": "engine.evaluate.floor_worker",
     "compile": "engine.evaluate.compile_worker",
     "curate": "engine.curate.worker",
+    "teach": "engine.curate.teach_worker",
     "train": "engine.train.worker",
     "prepare": "engine.generate.prepare_worker",
 }
