@@ -36,7 +36,7 @@ from engine.generate.types import ServerStatus
 from engine.iterate import records as loop
 from engine.iterate.driver import IterateDriver
 from engine.iterate.measure import BASE, evaluate_job, weights_of
-from engine.iterate.teaching import floor_bar, named_teacher, teach_job, teachers_to_ask
+from engine.iterate.teaching import floor_bar, named_teacher, teach_job, teacher_note, teachers_to_ask
 from engine.iterate.types import IterateJob
 from engine.jobs import records as runs
 from engine.jobs.records import ResultHook
@@ -630,6 +630,8 @@ def status_sentence(run: Run, working: StepLine | None) -> str:
         final = run.output["final"]
         accepted = ", ".join(run.output["accepted"]) or "no challenger"
         return f"{what} is done: {accepted} accepted; {final['subject']} answers, held-out score {final['score']['mean']:.3f}."
+    if run.state == "succeeded" and run.kind == "teach" and run.output is not None:
+        return f"{what} is done. {teacher_note(run.output)}"
     if working is not None:
         return f"{what} is {run.state}, at step {working.step}."
     return f"{what} is {run.state}."

@@ -29,7 +29,7 @@ class EvaluateArguments(Record):
         str,
         Field(
             pattern=SUBJECT_PATTERN,
-            description="`incumbent` (the accepted version), `base`, a version id, or `teacher:<name>` (asked on training rows).",
+            description="`incumbent` (the accepted version), `base`, a version id, or `teacher:<name>` (training rows).",
             examples=["incumbent"],
         ),
     ] = "incumbent"

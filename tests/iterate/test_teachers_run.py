@@ -73,13 +73,14 @@ def test_with_no_usable_teacher_the_labels_are_taught_and_the_run_says_so(tmp_pa
         output = IterateOutput.model_validate(run.output)
         assert "No teacher is usable: the labels are taught." in output.notes
         curated = steps(engine, run)["1.curate"].output
-        assert (curated["rows"], curated["taught"]) == (160, 0)
+        assert (curated["distinct_rows"], curated["taught"]) == (160, 0)
         version = curation.golden_version(engine.store, "tickets", steps(engine, run)["0.teach_1"].output["grading"])
 
         # Asked by itself: the answers are in the cache, and the floor is the one that the loop has fitted.
         alone = finish(engine, engine.evaluate("tickets", "teacher:parrot").id, seconds=120)
         assert alone.state == "succeeded", alone.error
         assert (alone.kind, alone.output["usable"], alone.output["generated"]) == ("teach", False, 0)
+        assert "below the floor" in engine.run_status(alone.id).summary
         assert curation.golden_version(engine.store, "tickets", alone.output["grading"]) == version
     finally:
         engine.close()
