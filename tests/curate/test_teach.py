@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ RESULTS = [
     result("net", passed=False, breached=("privacy",)),
     result("lost", passed=False, outcome="error"),
 ]
-TEXTS = {name: '{"intent":"%s"}' % name for name in ("right", "wrong", "cut", "net")} | {"prose": "I think so", "lost": ""}
+TEXTS = {name: json.dumps({"intent": name}) for name in ("right", "wrong", "cut", "net")} | {"prose": "I think so", "lost": ""}
 
 
 @pytest.mark.parametrize(("trust", "taken"), [("labels", {"right"}), ("both", {"right"}), ("teacher", {"right", "wrong"})])
