@@ -96,5 +96,5 @@ def taught_rows(artifacts: Artifacts, output: Mapping[str, Any]) -> TaughtRows |
 
 def teacher_note(output: Mapping[str, Any]) -> str:
     """A finished teaching run in a sentence or two."""
-    taken = f"{output['rows']} of its {output['asked']} answers are taught" if output["usable"] else "None of its answers is taught"
+    taken = f"{output['rows']} of its {output['asked']} answers can be taught" if output["usable"] else "None of its answers is taught"
     return f"Teacher {output['reason']} {taken}.{' ' + output['stopped'] if output['stopped'] else ''}"

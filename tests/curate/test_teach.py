@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import EndpointProfile, Output
+from engine.config import DomainFile, EndpointProfile, Output
 from engine.curate.teach import LEAST_JUDGED, affordable, asking_of, in_words, standing, taught_pool, taught_values, tokens_of
 from engine.curate.teach_jobs import FloorBar
 from engine.evaluate.types import Interval, ItemResult, TrainingRow
 from engine.generate.types import Answer, GenerationSettings, Message, Request
+from engine.loading import domain_problems
+from tests.workspaces import domain_file
 
 SCHEMA = {"type": "object", "properties": {"intent": {"type": "string"}}}
 OUTPUT = Output(json_schema=SCHEMA)
@@ -115,3 +117,12 @@ def test_what_trust_says_decides_which_rows_train_and_with_whose_answer(answered
     if trust == "labels":
         expected = {row.id: "label" for row in pool} | expected
     assert {row.id: row.expected for row in taught} == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [({"train": {"source": "teacher"}}, "train.source"), ({"teachers": [{"name": "sage"}, {"name": "sage", "max_answers": 5}]}, "teachers")],
+)
+def test_a_domain_that_names_no_teacher_to_teach_from_or_one_twice_is_refused(changes: dict[str, Any], path: str) -> None:
+    domain = DomainFile.model_validate(domain_file(**changes))
+    assert [problem.path for problem in domain_problems(domain)] == [path]
