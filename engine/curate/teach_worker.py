@@ -23,7 +23,7 @@ from engine.config import ModelProfile
 from engine.curate.leakage import find_leaks, refuse_leaks
 from engine.curate.select import select_rows
 from engine.curate.teach import Asking, affordable, asking_of, in_words, standing, stopped, taught_pool, taught_values, tokens_of
-from engine.curate.teach_jobs import LeftOut, TeachJob, TeachOutput
+from engine.curate.teach_jobs import TeachJob, TeachOutput
 from engine.curate.worker import rendered_row
 from engine.errors import DomainInvalid
 from engine.evaluate.compile import CompiledDomain, compile_domain
@@ -179,7 +179,7 @@ def judged(context: WorkerContext, job: TeachJob, compiled: CompiledDomain, aske
         grading=compiled.grading_digest,
         no_floor=job.no_floor,
     )
-    values, left_out = taught_values(output, terms.trust, results, asked.texts) if verdict.usable else ({}, LeftOut())
+    values, left_out = taught_values(output, terms.trust, results, asked.texts)
     dataset = context.paths.outputs / "dataset.jsonl"
     if verdict.usable:
         taught = taught_pool(compiled.pool, values, "teacher")
@@ -201,7 +201,7 @@ def judged(context: WorkerContext, job: TeachJob, compiled: CompiledDomain, aske
         floor=job.floor,
         usable=verdict.usable,
         reason=verdict.reason,
-        rows=len(values),
+        rows=len(values) if verdict.usable else 0,
         left_out=left_out,
         dataset=file_sha256(dataset) if verdict.usable else None,
         compared=len(compiled.scenarios),

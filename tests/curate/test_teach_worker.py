@@ -118,6 +118,7 @@ def test_a_teacher_below_the_floor_leaves_figures_and_no_rows(tmp_path: Path) ->
     output = asked(workspace, "teach-low", ScriptedProfile(base_skill=0.1), floor=0.5)
     assert (output.usable, output.rows, output.dataset) == (False, 0, None)
     assert "below the floor" in output.reason
+    assert output.left_out.disagrees + output.left_out.form == 60 - round(output.agreement.mean * 60)
     assert not (workspace.run("teach-low").outputs / "dataset.jsonl").exists()
     assert len(read_jsonl(workspace.run("teach-low").outputs / "results.jsonl")) == 60
 
