@@ -21,6 +21,8 @@ Identifier = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Device = Literal["cpu", "cuda"]
 """Where models run."""
+WireDialect = Literal["openai", "anthropic"]
+"""How an endpoint is spoken to: chat completions, or Anthropic messages."""
 
 
 # ---- clusters.json: model profiles -------------------------------------------------------------------------------------------------
@@ -156,7 +158,7 @@ class ModelProfile(Record):
 
 
 class EndpointProfile(Record):
-    """Any OpenAI-compatible endpoint: answers and is measured, is never trained, and its weights cannot be proved."""
+    """Any OpenAI-compatible or Anthropic endpoint: answers and is measured, is never trained, and its weights cannot be proved."""
 
     kind: Literal["endpoint"] = "endpoint"
     title: str
@@ -165,12 +167,16 @@ class EndpointProfile(Record):
     """SPDX identifier or the licence's usual name."""
     base_url: str = Field(pattern=r"^https?://")
     """Up to and including `/v1`."""
+    dialect: WireDialect = "openai"
+    """`openai` speaks chat completions, `anthropic` messages."""
     model: str
     """The name that the endpoint knows the model by."""
     api_key_env: str | None = None
     """The environment variable with the key. The key itself never stands in a file."""
     structured_output: bool = True
-    """The endpoint understands `response_format` with a JSON schema."""
+    """The endpoint takes a JSON schema: as `response_format` in the `openai` dialect, as a tool that it must call in the `anthropic` one."""
+    sampling: bool | None = None
+    """Send a temperature. Null sends one in the `openai` dialect and none in the `anthropic` one, whose newer models refuse it."""
     concurrency: int = Field(default=8, ge=1, le=1024)
     """Requests that an evaluation keeps in flight."""
     request_timeout_seconds: float = Field(default=120.0, gt=0, le=3600)
@@ -519,6 +525,20 @@ class Evaluation(Record):
     accept: Acceptance = Acceptance()
 
 
+class Teacher(Record):
+    """Who answers training prompts beside the labels, how much of it, and who is right where the two disagree."""
+
+    name: Identifier
+    """A key of `models` in clusters.json (an endpoint, or a larger local profile), or `oracle`: the training rows' own labels."""
+    max_answers: int = Field(default=200, ge=1, le=100_000)
+    """Training prompts that are asked at most, drawn evenly from the pool."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Prompt and answer tokens at most, looked at while asking; null sets no limit."""
+    trust: Literal["labels", "teacher", "both"] = "labels"
+    """`labels`: where the two disagree the label is taught, and every row trains. `teacher`: only what the teacher answered in form is taught, as it
+    answered. `both`: only rows on which teacher and label agree are taught. An answer agrees when the domain's rubric passes it against the label."""
+
+
 class TrainOverrides(Record):
     """What this domain changes in the profile's training settings; null keeps the profile's."""
 
@@ -536,6 +556,8 @@ class TrainOverrides(Record):
     """Longest prompt plus completion in tokens."""
     replay_share: Share | None = None
     """Share of a training set that is drawn evenly from the pool rather than aimed at failure patterns; null begins with a half."""
+    source: Literal["labels", "teacher"] = "labels"
+    """What is taught: the labels, or the answers of the first usable of `teachers`. With none usable, the labels."""
 
 
 class Diagnosing(Record):
@@ -567,6 +589,8 @@ class DomainFile(Record):
     """A name for people."""
     contract: Contract
     data: Data
+    teachers: tuple[Teacher, ...] = ()
+    """Teachers in the order in which they are tried; the first that is not below the floor is used."""
     train: TrainOverrides = TrainOverrides()
     diagnose: Diagnosing = Diagnosing()
     eval: Evaluation

@@ -18,7 +18,7 @@ from engine.base.clock import Clock, seconds_between, utc_now
 from engine.base.files import inside
 from engine.base.paths import Workspace
 from engine.config import Cluster, ClustersFile, DomainFile, EndpointProfile, ModelProfile
-from engine.curate.records import ingest_curation, ingest_pairs
+from engine.curate import records as curation
 from engine.diagnose.facts import Evidence
 from engine.diagnose.patterns import diagnose
 from engine.diagnose.remedies import relabel_items, relabel_rows, scenario_proposals
@@ -42,6 +42,7 @@ from engine.generate.types import ServerStatus
 from engine.iterate import records as loop
 from engine.iterate.driver import IterateDriver
 from engine.iterate.measure import BASE, evaluate_job, weights_of
+from engine.iterate.teaching import floor_bar, named_teacher, teach_job, teacher_note, teachers_to_ask
 from engine.iterate.types import IterateJob
 from engine.jobs import records as runs
 from engine.jobs.records import ResultHook
@@ -74,6 +75,8 @@ from engine.views import (
 MAX_ACTIVE = 1000
 """Active runs that a status looks at; it lists the latest of them."""
 LISTED_ACTIVE = 20
+TEACHER = "teacher:"
+"""Begins the subject that names a teacher."""
 PROBE_SECONDS = 5.0
 """How long a look at the machine stays good."""
 
@@ -144,6 +147,7 @@ class Engine:
             device=device(self.probe()),
             incumbent=incumbent,
             no_harm_digest=None if guard is None else domain_digest(self.workspace, guard.suite),
+            teachers=teachers_to_ask(file.models, domain),
         )
         return self.supervisor.submit(
             "iterate",
@@ -162,11 +166,13 @@ class Engine:
         structured: bool | None = None,
         key: str | None = None,
     ) -> Run:
-        """Submits a measurement of `incumbent`, `base` or a version id."""
+        """Submits a measurement of `incumbent`, `base` or a version id; or, of `teacher:<name>`, the asking of a teacher (a run of kind `teach`)."""
         file = self.clusters()
         entry = known(file.clusters, cluster, "cluster")
         profile = file.models[entry.model]
         domain = load_domain(self.workspace, entry.domain)
+        if subject.startswith(TEACHER):
+            return self._teach(file, cluster, subject, domain, key)
         named = loop.cluster_state(self.store, cluster).incumbent if subject == "incumbent" else subject
         generation = measurements.generation(self.store, entry.domain)
         base = find_prepared(self.workspace, entry.model, profile) if isinstance(profile, ModelProfile) else None
@@ -193,6 +199,31 @@ class Engine:
             arguments={"cluster": cluster, "subject": subject, "splits": list(splits), "structured": structured},
             key=key,
             seed=file.defaults.seed,
+        )
+
+    def _teach(self, file: ClustersFile, cluster: str, subject: str, domain: DomainFile, key: str | None) -> Run:
+        """Submits the asking of one of the domain's teachers for answers to training prompts, judged against the cluster's floor."""
+        entry = file.clusters[cluster]
+        if domain.data.train is None:
+            raise ArgumentInvalid(
+                f"the domain {entry.domain} has no training rows (data.train), which are all that a teacher is asked for",
+                next_step="Add training rows to the domain, or measure the teacher as the model of a cluster of its own.",
+            )
+        fitted = self.supervisor.list(cluster=cluster, kinds=("floor",), states=("succeeded",), limit=1)
+        floor = measurements.find_summary(self.store, fitted[0].id) if fitted else None
+        job = teach_job(
+            self.workspace,
+            named_teacher(file.models, domain, subject.removeprefix(TEACHER)),
+            domain=entry.domain,
+            domain_digest=domain_digest(self.workspace, entry.domain),
+            floor=None if floor is None else floor_bar(fitted[0].id, floor),
+            no_floor="" if fitted else f"cluster {cluster} has no floor yet; an iterate run fits one.",
+            seed=file.defaults.seed,
+            device=device(self.probe()),
+        )
+        arguments = {"cluster": cluster, "subject": subject}
+        return self.supervisor.submit(
+            "teach", cluster=cluster, job=job.model_dump(mode="json"), arguments=arguments, key=key, seed=file.defaults.seed
         )
 
     def run_status(self, run_id: str, wait_seconds: float = 0.0) -> RunStatus:
@@ -579,11 +610,12 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
     hooks: dict[RunKind, ResultHook] = {
         "evaluate": partial(measurements.ingest_evaluation, artifacts),
         "floor": partial(measurements.ingest_floor, artifacts),
-        "curate": ingest_curation,
-        "pairs": ingest_pairs,
+        "curate": curation.ingest_curation,
+        "pairs": curation.ingest_pairs,
+        "teach": partial(curation.ingest_teaching, artifacts),
         "train": versions.ingest_training,
     }
-    return (runs.tables(hooks), measurements.TABLES, versions.TABLES, loop.TABLES)
+    return (runs.tables(hooks), measurements.TABLES, curation.TABLES, versions.TABLES, loop.TABLES)
 
 
 def known(entries: dict[str, Any], name: str, what: str) -> Any:
@@ -735,6 +767,8 @@ def status_sentence(run: Run, working: StepLine | None) -> str:
         final = run.output["final"]
         accepted = ", ".join(run.output["accepted"]) or "no challenger"
         return f"{what} is done: {accepted} accepted; {final['subject']} answers, held-out score {final['score']['mean']:.3f}."
+    if run.state == "succeeded" and run.kind == "teach" and run.output is not None:
+        return f"{what} is done. {teacher_note(run.output)}"
     if working is not None:
         return f"{what} is {run.state}, at step {working.step}."
     return f"{what} is {run.state}."

@@ -330,6 +330,11 @@ def domain_problems(domain: DomainFile) -> Iterator[Problem]:
             yield Problem(f"data.splits.{name}", "0", "a share above 0: nothing can be diagnosed or decided without it")
     if domain.data.train is not None and domain.data.train.path == domain.data.evaluation.path:
         yield Problem("data.evaluation.path", _show(domain.data.train.path), "another file than data.train.path: no row is for both")
+    teachers = [teacher.name for teacher in domain.teachers]
+    if len(set(teachers)) < len(teachers):
+        yield Problem("teachers", _show(teachers), "each teacher once")
+    if domain.train.source == "teacher" and not teachers:
+        yield Problem("train.source", _show("teacher"), "`labels`, or at least one entry in `teachers`")
     yield from _check_problems(domain)
 
 

@@ -317,6 +317,24 @@ PROMISES: tuple[Promise, ...] = (
         "train/test_warm_start.py",
         "iterate/test_scheduling.py::test_a_second_run_reads_the_ledger_of_the_first_and_goes_on_from_its_version",
     ),
+    promise(
+        "teachers.dialect",
+        "A teacher may stand behind an OpenAI-compatible endpoint or one of Anthropic messages; both go through one seam.",
+        "generate/test_anthropic.py",
+    ),
+    promise(
+        "teachers.used",
+        "A teacher is asked for training prompts alone, within its budget, judged against labels and floor; one below the floor is not used.",
+        "curate/test_teach.py",
+        "curate/test_teach_worker.py",
+        "iterate/test_teachers_run.py",
+    ),
+    promise(
+        "golden.kept",
+        "Answers without a fault are kept as examples, as preferred sides and as memory; held-out items never.",
+        "curate/test_golden.py",
+        "iterate/test_teachers_run.py::test_the_first_teacher_that_is_not_below_the_floor_is_taught_and_the_run_says_what_each_is_worth",
+    ),
     # ---- 6. tools and surfaces --------------------------------------------------------------------------------------------------
     promise(
         "tools.one",

@@ -18,13 +18,20 @@ if TYPE_CHECKING:
     from engine.engine import Engine
 
 
+SUBJECT_PATTERN = IDENTIFIER_PATTERN.replace("^", "^(teacher:)?", 1)
+
+
 class EvaluateArguments(Record):
     """What to measure, and on what."""
 
     cluster: ClusterName
     subject: Annotated[
         str,
-        Field(pattern=IDENTIFIER_PATTERN, description="`incumbent` (the accepted version), `base`, or a version id.", examples=["incumbent"]),
+        Field(
+            pattern=SUBJECT_PATTERN,
+            description="`incumbent` (the accepted version), `base`, a version id, or `teacher:<name>` (training rows).",
+            examples=["incumbent"],
+        ),
     ] = "incumbent"
     splits: Annotated[
         tuple[Literal["core", "held_out"], ...],

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from engine.base.record import Record
 from engine.config import Device, Profile, Share
-from engine.curate.types import PairCounts, TargetPattern
+from engine.curate.types import PairCounts, TargetPattern, TaughtRows
 from engine.generate.types import PreparedBase, Weights
 
 
@@ -20,6 +20,10 @@ class CurateJob(Record):
     max_rows: int = Field(ge=8)
     replay_share: Share
     seed: int
+    taught: TaughtRows | None = None
+    """A teacher's answers, taught in the place of labels; null teaches the labels."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the choice between them, in sentences; joins the reasons."""
 
 
 class CurateOutput(Record):
@@ -40,6 +44,10 @@ class CurateOutput(Record):
     """Digest of the compiled domain."""
     suite: str
     """Digest of the suite that the rows are kept apart from."""
+    taught: int = 0
+    """Distinct rows that carry a teacher's answer."""
+    answers: str | None = None
+    """Digest of the teacher's answers."""
 
 
 class PairsJob(Record):

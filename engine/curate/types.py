@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from engine.base.record import Record
+from engine.config import Profile, Teacher
 
 
 class TargetPattern(Record):
@@ -20,6 +23,26 @@ class TargetPattern(Record):
     """The row's expected answer has one of these fields (or, for an invented field, has not)."""
     weight: float = Field(gt=0.0)
     """Share of the failures; decides the pattern's share of the aimed rows."""
+
+
+class KnownTeacher(Record):
+    """A teacher of the domain with its model profile as it was when a run was accepted."""
+
+    teacher: Teacher
+    profile: Profile | None
+    """Null for the oracle."""
+
+
+class TaughtRows(Record):
+    """The answers of a usable teacher, as curation takes them."""
+
+    teacher: str
+    trust: Literal["labels", "teacher", "both"]
+    """Who is right where teacher and label disagree, as in the domain's `teachers`."""
+    dataset: str
+    """Absolute path of the teaching run's rows; the store's artifact."""
+    dataset_digest: str
+    """SHA-256 of that file."""
 
 
 class Selection(Record):

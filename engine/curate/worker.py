@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.digests import file_sha256
-from engine.base.files import write_json, write_jsonl
+from engine.base.files import read_jsonl, write_json, write_jsonl
 from engine.base.paths import Workspace
 from engine.curate.jobs import CurateJob, CurateOutput
 from engine.curate.leakage import find_leaks, refuse_leaks
 from engine.curate.select import select_rows
-from engine.errors import DomainInvalid
+from engine.curate.teach import taught_pool
+from engine.curate.types import TaughtRows
+from engine.errors import ArtifactCorrupt, DomainInvalid
+from engine.evaluate.answers import parse_answer
 from engine.evaluate.compile import CompiledDomain, load_compiled
 from engine.evaluate.prompts import render_messages, render_target
 from engine.evaluate.types import TrainingRow
@@ -33,16 +36,20 @@ def curate(context: WorkerContext) -> dict[str, Any]:
     compiled = load_compiled(Workspace(Path(context.config.workspace)), job.domain_digest)
     if not compiled.pool:
         raise DomainInvalid(f"the domain {compiled.name} has no training rows", next_step="Add rows to the file named in data.train.path.")
-    context.report(Progress(phase="selecting", message=f"choosing from {len(compiled.pool)} rows"))
+    values = {} if job.taught is None else taught_values_of(compiled, job.taught)
+    pool = compiled.pool if job.taught is None else taught_pool(compiled.pool, values, job.taught.trust)
+    if not pool:
+        raise DomainInvalid(f"the teacher of {compiled.name} leaves no row to train on", next_step="Raise its max_answers, or trust the labels.")
+    context.report(Progress(phase="selecting", message=f"choosing from {len(pool)} rows"))
     selection = select_rows(
-        compiled.pool,
+        pool,
         job.patterns,
         max_rows=job.max_rows,
         replay_share=job.replay_share,
         seed=job.seed,
         stratify=compiled.domain.data.splits.stratify,
     )
-    by_id = {row.id: row for row in compiled.pool}
+    by_id = {row.id: row for row in pool}
     chosen = [by_id[row_id] for row_id in dict.fromkeys(selection.rows)]
     context.check_cancelled()
     context.report(Progress(phase="leakage guard", message=f"comparing {len(chosen)} rows with {len(compiled.scenarios)} evaluation items"))
@@ -58,14 +65,25 @@ def curate(context: WorkerContext) -> dict[str, Any]:
         aimed=selection.aimed,
         replay=selection.replay,
         per_pattern=selection.per_pattern,
-        reasons=selection.reasons,
+        reasons=(*selection.reasons, *job.notes),
         compared=len(compiled.scenarios),
         dataset=file_sha256(dataset),
         domain=compiled.digest,
         suite=compiled.suite_digest,
+        taught=sum(row.id in values for row in chosen),
+        answers=None if job.taught is None else job.taught.dataset_digest,
     ).model_dump(mode="json")
     write_json(context.paths.outputs / "manifest.json", {"schema_version": 1, "job": job.model_dump(mode="json"), **output})
     return {**output, "artifacts": {"dataset": "outputs/dataset.jsonl", "manifest": "outputs/manifest.json"}}
+
+
+def taught_values_of(compiled: CompiledDomain, taught: TaughtRows) -> dict[str, Any]:
+    """A teacher's answers as values by row id. ArtifactCorrupt when the file is not the one that was named."""
+    path = Path(taught.dataset)
+    if not path.is_file() or file_sha256(path) != taught.dataset_digest:
+        raise ArtifactCorrupt(f"the answers of teacher {taught.teacher} are not the ones that this run was given", next_step="Ask the teacher again.")
+    output = compiled.domain.contract.output
+    return {row["id"]: parse_answer(output, row["completion"]).value for row in read_jsonl(path)}
 
 
 def rendered_row(compiled: CompiledDomain, row: TrainingRow) -> dict[str, Any]:

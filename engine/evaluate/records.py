@@ -221,6 +221,11 @@ def domain_digest_of(store: Store, evaluation_id: str) -> str:
     return str(_column(store, "domain_digest", evaluation_id))
 
 
+def results_digest(store: Store, evaluation_id: str) -> str:
+    """The artefact with every result of a measurement."""
+    return str(_column(store, "results", evaluation_id))
+
+
 def structured_effect(store: Store, evaluation_id: str) -> PairedComparison | None:
     """What decoding under the schema bought in this measurement, paired on core (before: free), where it was measured."""
     effect = _column(store, "structured_effect", evaluation_id)

@@ -1,4 +1,4 @@
-"""Asks a batch of questions of one OpenAI-compatible server: bounded concurrency, timeouts, retries within a budget.
+"""Asks a batch of questions of one server, in the dialect that it speaks: bounded concurrency, timeouts, retries within a budget.
 
 A `Batch` outlives the server: `run` asks until all is answered or the server is lost, and what has been answered stays answered. The caller
 brings the server back and runs the batch again with what is left. Each request is reported exactly once.
@@ -20,9 +20,10 @@ import anyio
 import httpx2
 from anyio import to_thread
 
+from engine.config import WireDialect
 from engine.errors import GenerationFailed
 from engine.generate.types import Answer, Request
-from engine.generate.wire import MAX_REPLY_BYTES, Refused, Unusable, chat_body, read_reply
+from engine.generate.wire import DIALECTS, MAX_REPLY_BYTES, Refused, Unusable, read_reply
 
 MAX_ATTEMPTS = 4
 """Times that one request is sent."""
@@ -49,6 +50,9 @@ class Target(NamedTuple):
     """The server is ours: a refused connection or key means that it is gone, and the batch stops to have it replaced."""
     direct: bool
     """On loopback or a private address: a proxy that the environment names is not for it, and would see the key."""
+    dialect: WireDialect = "openai"
+    sampling: bool = True
+    """Send a temperature (and a seed, where the dialect has one)."""
 
 
 class _Lost(Exception):
@@ -171,13 +175,14 @@ class _Exchange:
     def __init__(self, client: httpx2.AsyncClient, target: Target, responds: Callable[[], bool]) -> None:
         self.target = target
         self._client = client
-        self._url = f"{target.base_url}/chat/completions"
+        self._dialect = DIALECTS[target.dialect]
+        self._url = f"{target.base_url}{self._dialect.path}"
         self._responds = responds
         self._doctor = anyio.Lock()
 
     async def once(self, request: Request, attempt: int) -> Answer:
         """Sends the request once. Raises Unusable, Refused or _Lost."""
-        body = json.dumps(chat_body(request, self.target.model)).encode()
+        body = json.dumps(self._dialect.body(request, self.target.model, sampling=self.target.sampling)).encode()
         started = time.perf_counter()
         try:
             with anyio.fail_after(self.target.timeout_seconds):
@@ -193,7 +198,7 @@ class _Exchange:
             raise Unusable(f"the connection broke ({type(broken).__name__})") from broken
         if self.target.managed and status in (401, 404):
             raise _Lost(f"HTTP {status}: the server was replaced")
-        return read_reply(request, status, reply, latency_seconds=time.perf_counter() - started, attempts=attempt)
+        return read_reply(request, status, reply, latency_seconds=time.perf_counter() - started, attempts=attempt, dialect=self.target.dialect)
 
     async def _post(self, body: bytes) -> tuple[int, bytes]:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}

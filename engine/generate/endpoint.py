@@ -1,4 +1,4 @@
-"""Answers from any OpenAI-compatible endpoint.
+"""Answers from any OpenAI-compatible endpoint, or any that speaks Anthropic messages.
 
 Its weights cannot be proved, so the fingerprint verdict is `unproved`; it is never trained. The key comes from the environment at the moment of
 asking and stands in no record, message or log. Plain HTTP is taken only where nobody else listens: loopback and private addresses.
@@ -15,7 +15,10 @@ from engine.config import EndpointProfile
 from engine.errors import ArgumentInvalid, ConfigInvalid
 from engine.generate.chat import Batch, Target
 from engine.generate.types import Answer, FingerprintReport, GeneratorIdentity, Request
+from engine.generate.wire import DIALECTS
 
+ANTHROPIC_VERSION = "2023-06-01"
+"""The version of the messages format that `wire.py` speaks."""
 BASE_URL_EXPECTED = "Use an https:// URL up to and including /v1, and put the key into the variable that api_key_env names."
 
 
@@ -32,7 +35,8 @@ class EndpointGenerator:
     @property
     def identity(self) -> GeneratorIdentity:
         model = self._profile.model
-        return GeneratorIdentity(engine=f"endpoint {self._profile.base_url}", base=model, weights=model, chat_template="", served_as="remote")
+        kind = "endpoint" if self._profile.dialect == "openai" else f"endpoint ({self._profile.dialect})"
+        return GeneratorIdentity(engine=f"{kind} {self._profile.base_url}", base=model, weights=model, chat_template="", served_as="remote")
 
     def prove(self) -> FingerprintReport:
         """Nobody can say which weights answer behind a foreign endpoint."""
@@ -54,6 +58,8 @@ class EndpointGenerator:
             timeout_seconds=profile.request_timeout_seconds,
             managed=False,
             direct=is_private(profile.base_url),
+            dialect=profile.dialect,
+            sampling=DIALECTS[profile.dialect].samples if profile.sampling is None else profile.sampling,
         )
         source = random.Random()  # noqa: S311 - spreads retries over time, nothing else
         Batch(requests, on_answer, check_cancelled=self._check_cancelled, random_source=source).run(target)
@@ -63,12 +69,13 @@ class EndpointGenerator:
 
     def _headers(self) -> dict[str, str]:
         variable = self._profile.api_key_env
+        fixed = {"anthropic-version": ANTHROPIC_VERSION} if self._profile.dialect == "anthropic" else {}
         if variable is None:
-            return {}
+            return fixed
         key = os.environ.get(variable, "").strip()
         if not key:
             raise ConfigInvalid(
                 f"model {self._name} takes its API key from the environment variable {variable}, which is not set",
                 next_step=f"Set {variable} where Modelsmith is started.",
             )
-        return {"Authorization": f"Bearer {key}"}
+        return fixed | ({"x-api-key": key} if self._profile.dialect == "anthropic" else {"Authorization": f"Bearer {key}"})

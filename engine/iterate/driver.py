@@ -11,6 +11,7 @@ is submitted under the same key, which the store answers with the run that is al
     0.floor              baselines without a language model
     0.measure_base       the base on core and held-out
     1.measure_incumbent  only when the run begins with a version; what did not change comes from the cache
+    0.teach_<n>          only where the domain teaches a teacher's answers: its n-th teacher's, until one is usable
     1.try_cheap          only when it begins with the base: what examples in the prompt and the schema switch buy, on a sample of core
     <k>.search           settings to try, only when the schedule's rules have nothing to say
     <k>.curate           training rows for the incumbent's failure patterns, through the leakage guard
@@ -39,8 +40,11 @@ from engine.base.clock import Clock, seconds_between
 from engine.base.files import read_json
 from engine.base.paths import Workspace
 from engine.config import ModelProfile, Profile
+from engine.curate import records as curation
+from engine.curate.golden import golden_answers, lost_golden
 from engine.curate.jobs import CurateJob, PairsJob
 from engine.curate.select import target_patterns
+from engine.curate.types import TaughtRows
 from engine.diagnose.jobs import TryCheapOutput
 from engine.diagnose.patterns import diagnose
 from engine.diagnose.taxonomy import pattern_id, pattern_name, telling_observation
@@ -66,6 +70,7 @@ from engine.iterate.measure import BASE, evaluate_job, weights_of
 from engine.iterate.methods import GIVE_WAY, MEMORY_FACTORS, method_of, rows_made
 from engine.iterate.scheduling import facts_of, has_diverged, history, noted
 from engine.iterate.summary import final_score, iterate_output
+from engine.iterate.teaching import floor_bar, taught_rows, teach_job, teacher_note
 from engine.iterate.types import Clause, IterateJob, Iteration, PatternCount
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run, RunConfig, RunError, RunKind
@@ -259,6 +264,8 @@ class Campaign:
         metric = compiled.domain.eval.accept.metric
         iteration = noted(iteration, chosen, trained.output or {}, incumbent.summary, challenger.summary, metric)
         iteration = iteration.model_copy(update={"tried": tried, "aimed": self.aimed(incumbent, compiled, curated)})
+        if iteration.decision.verdict == "accept":
+            self.keep_golden(number, challenger, compiled)
         records.record_iteration(self.driver.store, self.run.id, str(self.run.cluster), iteration)
         self.ledger = (*self.ledger, iteration)
         return challenger if iteration.decision.verdict == "accept" else incumbent
@@ -459,6 +466,7 @@ class Campaign:
             fixed=changes(failures, left),
             rows=rows,
             suite=challenger.summary.identity.suite,
+            once_golden=lost_golden(tuple(self.golden_items(compiled)), left),
             plan=plan,
             decision=decision,
             seconds={step.partition(".")[2]: seconds for step, seconds in self.step_seconds().items() if step.startswith(f"{number}.")},
@@ -511,7 +519,7 @@ class Campaign:
         )
         state, anchors = self.held_out(compiled), self.anchors(compiled, base, final)
         notes = held_out_notes(compiled.domain.data.splits, state, "0.rotate" in self.children, anchors)
-        output = output.model_copy(update={"held_out_use": state, "anchor": anchors, "notes": (*output.notes, *notes)})
+        output = output.model_copy(update={"held_out_use": state, "anchor": anchors, "notes": (*output.notes, *notes, *self.teacher_notes())})
         self.driver.supervisor.finish_driver(self.run, state="succeeded", output=output.model_dump(mode="json"))
 
     def anchors(self, compiled: CompiledDomain, base: Measured, final: Measured) -> tuple[AnchorScore, ...]:
@@ -592,12 +600,57 @@ class Campaign:
 
     def curate_job(self, number: int, incumbent: Measured, compiled: CompiledDomain, chosen: Schedule) -> CurateJob:
         found = self.found(incumbent, compiled)
+        taught = self.taught(compiled)
         return CurateJob(
             domain_digest=compiled.digest,
             patterns=target_patterns(found.patterns),
             max_rows=chosen.max_rows,
             replay_share=chosen.replay_share,
             seed=self.job.seed + number - 1,
+            taught=taught,
+            notes=self.teacher_notes(),
+        )
+
+    # -- teachers and golden answers ------------------------------------------------------------------------------------------------
+
+    def taught(self, compiled: CompiledDomain) -> TaughtRows | None:
+        """The answers of the first teacher that is usable, asking one after the other; None where the labels are taught."""
+        for position, known in enumerate(self.job.teachers, start=1):
+            floor = self.measured_floor(self.children["0.floor"])
+            job = teach_job(
+                self.driver.workspace,
+                known,
+                domain=self.job.domain,
+                domain_digest=compiled.digest,
+                floor=None if floor is None else floor_bar(floor.evaluation_id, floor.summary),
+                seed=self.job.seed,
+                device=self.job.device,
+            )
+            run = self.need(f"0.teach_{position}", "teach", partial(self.dump, job))
+            if (rows := taught_rows(self.driver.artifacts, run.output or {})) is not None:
+                return rows
+        return None
+
+    def teacher_notes(self) -> tuple[str, ...]:
+        """What each teacher that was asked is worth, and that labels are taught when none is."""
+        outputs = [child.output for step, child in self.children.items() if str(step).startswith("0.teach_") and child.output is not None]
+        notes = tuple(teacher_note(output) for output in outputs)
+        unused = len(notes) == len(self.job.teachers) > 0 and not any(output["usable"] for output in outputs)
+        return (*notes, "No teacher is usable: the labels are taught.") if unused else notes
+
+    def golden_items(self, compiled: CompiledDomain) -> dict[str, str]:
+        return curation.golden_items(self.driver.store, compiled.name, compiled.grading_digest, "core")
+
+    def keep_golden(self, number: int, challenger: Measured, compiled: CompiledDomain) -> None:
+        """Keeps the faultless core answers of a version that is about to be accepted."""
+        curation.keep_golden(
+            self.driver.store,
+            domain=compiled.name,
+            grading=compiled.grading_digest,
+            by=challenger.subject,
+            results=measurements.results_digest(self.driver.store, challenger.evaluation_id),
+            answers=golden_answers(self.results(challenger, "core")),
+            key=f"{self.run.id}/{number}.golden",
         )
 
     def pairs_job(self, number: int, curated: Run, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain) -> PairsJob:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from engine.base.record import Record
 from engine.config import Budget, Device
+from engine.curate.types import KnownTeacher
 from engine.diagnose.types import CheapTrial
 from engine.evaluate.types import AnchorScore, HeldOutState, Interval, PairedComparison
 from engine.train.types import Schedule, TrainPlan
@@ -27,6 +28,8 @@ class IterateJob(Record):
     """Version id, or `base`."""
     no_harm_digest: str | None = None
     """Of the suite that guards what the domain's own does not look at; null where the domain names none."""
+    teachers: tuple[KnownTeacher, ...] = ()
+    """Whose answers may be taught, in the order in which they are tried; none where the labels are taught."""
 
 
 class Clause(Record):
@@ -85,6 +88,8 @@ class Iteration(Record):
     """Cheap remedies that were measured on the base before this round trained, and what each bought."""
     suite: str = ""
     """Digest of the suite that both were measured on."""
+    once_golden: tuple[str, ...] = ()
+    """Core scenarios that an accepted version once answered without a fault and the challenger fails; at most fifty."""
     plan: TrainPlan
     decision: Decision
     seconds: dict[str, float]

@@ -50,6 +50,7 @@ WORKER_MODULES: dict[RunKind, str] = {
     "curate": "engine.curate.worker",
     "search": "engine.train.search_worker",
     "pairs": "engine.curate.pairs_worker",
+    "teach": "engine.curate.teach_worker",
     "train": "engine.train.worker",
     "prepare": "engine.generate.prepare_worker",
 }

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from engine.config import DirectoryWeights, Inference, Lora, ModelProfile, Training, TrainOverrides
 from engine.train import schedule as rules
 from engine.train.plan import plan_training, unscheduled
+from engine.train.preference_plan import DPO_RATE, GRPO_RATE
 from engine.train.schedule import epochs_within_budget, regressed, schedule
 from engine.train.types import Facts, PastRound, Schedule, Suggestion
 from tests.train.test_plan import managed, shipped
@@ -183,16 +184,24 @@ def test_a_profile_served_as_adapters_gets_no_rank_that_its_server_refuses() -> 
     assert wide.rank == 64
 
 
-def test_another_method_is_taken_as_soon_as_training_can_do_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "AVAILABLE_METHODS", ("sft", "grpo", "dpo"))
+def test_a_plateau_asks_for_rewards_or_pairs_and_a_second_one_goes_back() -> None:
     rounds, overrides, facts, _, _ = read(LEDGERS / "plateau.json")
     by_reward = schedule(rounds, SMALL, overrides, facts)
-    assert (by_reward.method, by_reward.learning_rate) == ("grpo", 0.00025)
+    assert (by_reward.method, by_reward.learning_rate) == ("grpo", 0.002 * GRPO_RATE)
     by_pairs = schedule(rounds, SMALL, overrides, facts.model_copy(update={"partial_credit": False}))
-    assert by_pairs.method == "dpo"
-    tried = [one.model_copy(update={"schedule": one.schedule.model_copy(update={"method": "grpo", "learning_rate": 0.00025})}) for one in rounds[-2:]]
+    assert (by_pairs.method, by_pairs.learning_rate) == ("dpo", 0.002 * DPO_RATE)
+    tried = [one.model_copy(update={"schedule": one.schedule.model_copy(update={"method": "grpo", "learning_rate": 1e-4})}) for one in rounds[-2:]]
     back = schedule([*rounds, *tried], SMALL, overrides, facts)
     assert (back.method, back.learning_rate) == ("sft", 0.002)
+
+
+@pytest.mark.parametrize("method", ["sft", "grpo", "dpo"])
+def test_the_method_that_the_domain_sets_stays(method: str) -> None:
+    rounds, _, facts, _, _ = read(LEDGERS / "plateau.json")
+    overrides = TrainOverrides.model_validate({"method": method})
+    assert schedule([], SMALL, overrides, facts).method == method
+    own = [one.model_copy(update={"schedule": one.schedule.model_copy(update={"grounds": unscheduled(SMALL, overrides).grounds})}) for one in rounds]
+    assert schedule(own, SMALL, overrides, facts).method == method
 
 
 def test_a_model_profile_is_all_that_a_first_schedule_needs() -> None:
