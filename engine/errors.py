@@ -16,6 +16,7 @@
         StaleEpoch                  stale_epoch          a worker that lost its claim
         StateConflict               state_conflict       a compare-and-set that found another state
         StoreOwned                  store_owned          another process owns this workspace's store
+        ApprovalNeeded              approval_needed      a person has to decide this; an agent may not
       Integrity                     something is not what it claims to be         exit 3
         LeakageFound                leakage_found        a training row that is, or nearly is, an evaluation item
         FingerprintMismatch         fingerprint_mismatch the weights that answer are not the ones asked for
@@ -126,6 +127,10 @@ class StateConflict(Conflict):
 
 class StoreOwned(Conflict):
     code = "store_owned"
+
+
+class ApprovalNeeded(Conflict):
+    code = "approval_needed"
 
 
 class Integrity(ModelsmithError):

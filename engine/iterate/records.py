@@ -57,6 +57,12 @@ def iterations(store: Store, run_id: str) -> tuple[Iteration, ...]:
     return tuple(Iteration.model_validate_json(record) for (record,) in rows)
 
 
+def cluster_iterations(store: Store, cluster: str, limit: int) -> tuple[Iteration, ...]:
+    """The last `limit` rounds of a cluster over all its runs, oldest first."""
+    rows = store.read("SELECT record FROM iteration WHERE cluster = ? ORDER BY created_at DESC, iteration DESC LIMIT ?", [cluster, limit])
+    return tuple(Iteration.model_validate_json(record) for (record,) in reversed(rows))
+
+
 def attempts(store: Store, cluster: str, suite: str) -> int:
     """Challengers of a cluster that have been judged on this suite, over all its runs. A changed suite is another one, and counts anew."""
     rows = store.read("SELECT count(*) FROM iteration WHERE cluster = ? AND json_extract_string(record, '$.suite') = ?", [cluster, suite])

@@ -13,9 +13,8 @@ from mcp import Client
 
 from engine.base.clock import utc_now
 from engine.jobs.types import Progress
-from server.mcp_server import INSTRUCTIONS, build_mcp
+from server.mcp_server import INSTRUCTIONS, AGENT_TOOLS, build_mcp
 from tests.server.double import EngineDouble
-from tools import TOOLS
 from tools.tool import call
 
 ERAS = {"auto": "2026-07-28", "legacy": "2025-11-25"}
@@ -48,8 +47,8 @@ async def test_every_tool_is_listed_in_order_with_schemas_and_what_it_may_do(eng
     async with client(engine, era) as session:
         assert session.protocol_version == ERAS[era]
         listed = (await session.list_tools()).tools
-    assert [tool.name for tool in listed] == [tool.name for tool in TOOLS]
-    for tool, shown in zip(TOOLS, listed, strict=True):
+    assert [tool.name for tool in listed] == [tool.name for tool in AGENT_TOOLS]
+    for tool, shown in zip(AGENT_TOOLS, listed, strict=True):
         hints = shown.annotations
         assert hints is not None
         assert (hints.read_only_hint, hints.open_world_hint) == (tool.effect == "read", False)
