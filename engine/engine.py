@@ -37,13 +37,14 @@ from engine.generate.types import ServerStatus
 from engine.iterate import records as loop
 from engine.iterate.driver import IterateDriver
 from engine.iterate.measure import BASE, evaluate_job, weights_of
+from engine.iterate.propose import choose_pattern
 from engine.iterate.types import IterateJob
 from engine.jobs import records as runs
 from engine.jobs.records import ResultHook
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run, RunKind
 from engine.loading import domain_names, load_clusters, load_domain, parse_profile, save_model
-from engine.proposing import Proposing, choose_pattern
+from engine.proposing import Proposing
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions

@@ -13,22 +13,20 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from engine.base.paths import Workspace
-from engine.diagnose.types import Diagnosis, FailurePattern
+from engine.diagnose.types import FailurePattern
 from engine.errors import ApprovalNeeded, NotFound, StateConflict
 from engine.evaluate.compile import CompiledDomain, compile_domain, domain_digest, load_compiled
 from engine.evaluate.proposals import records
-from engine.evaluate.proposals.drafting import Surroundings, clashes, draft_variants, is_valid, sift
+from engine.evaluate.proposals.drafting import Surroundings, clashes, is_valid
 from engine.evaluate.proposals.expansion import write_expansion
 from engine.evaluate.proposals.suites import suite_diff
 from engine.evaluate.proposals.types import Draft, Dropped, Proposal, ProposalState, SuiteDiff
-from engine.iterate.types import Iteration
+from engine.iterate.propose import draft_for
 from engine.store.store import Store
 from engine.views import DecisionPage, NextCall, ProposalLine, ProposalPage
 
 AGENT = "agent:"
 """How the names of deciders begin that are no person."""
-PERSISTENT_ROUNDS = 2
-"""A pattern that so many rounds in a row have seen, and that is still there, has survived them."""
 PAGE = 8
 NAMED = 8
 """Scenarios that a sentence lists."""
@@ -56,10 +54,7 @@ class Proposing:
     ) -> ProposalPage:
         """Drafts variants of a pattern's scenarios and stages the sound ones."""
         compiled = self.current(domain)
-        core = {scenario.id: scenario for scenario in compiled.of_split("core") if scenario.layer == "governed"}
-        parents = [core[name] for name in pattern.scenario_ids if name in core]
-        drafts = draft_variants(compiled.domain, pattern.pattern, parents, list(core.values()), seed=seed)
-        chosen, dropped = sift(compiled.domain, drafts, self._around(compiled, domain), count=count, seed=seed)
+        chosen, dropped = draft_for(self.store, compiled, pattern, count=count, seed=seed)
         staged: tuple[str, ...] = ()
         if chosen or (key is not None and self.store.answer_of(key) is not None):
             staged, dropped = records.stage(
@@ -68,7 +63,7 @@ class Proposing:
         new = records.named(self.store, domain, staged)
         why = "" if new else " Nothing that is left of this pattern is new, valid and clear of the other items."
         return self._page(
-            cluster, domain, f"Staged {len(new)} of {len(drafts)} drafts for {pattern.name}.{why} {ABSENT}", shown=new, dropped=dropped, decide=new
+            cluster, domain, f"Staged {len(new)} drafts for {pattern.name}.{why} {ABSENT}", shown=new, dropped=dropped, decide=new
         )
 
     def listing(self, cluster: str, domain: str, measured_digest: str | None) -> ProposalPage:
@@ -87,7 +82,7 @@ class Proposing:
         state: ProposalState = "accepted" if decision == "accept" else "declined"
         turning = [proposal for proposal in chosen if proposal.state != state]
         if state == "accepted":
-            self._refuse_unsound(before, domain, [proposal.draft for proposal in turning])
+            self._refuse_unsound(before, [proposal.draft for proposal in turning])
         if turning:
             seen = {proposal.draft.id: proposal.state for proposal in turning}
             records.decide(self.store, domain=domain, seen=seen, state=state, by=by, reason=reason)
@@ -102,13 +97,10 @@ class Proposing:
 
     # ---- parts -----------------------------------------------------------------------------------------------------------------------
 
-    def _around(self, compiled: CompiledDomain, domain: str, leave_out: frozenset[str] = frozenset()) -> Surroundings:
-        earlier = [proposal.draft for proposal in records.proposals(self.store, domain) if proposal.draft.id not in leave_out]
-        return Surroundings(compiled.scenarios, compiled.pool, earlier, compiled.domain.data.near_duplicate)
-
-    def _refuse_unsound(self, compiled: CompiledDomain, domain: str, drafts: Sequence[Draft]) -> None:
+    @staticmethod
+    def _refuse_unsound(compiled: CompiledDomain, drafts: Sequence[Draft]) -> None:
         """Raises StateConflict when the suite, the pool or the contract has changed so that a draft is no longer sound. Names no other item."""
-        around = self._around(compiled, domain)._replace(earlier=())
+        around = Surroundings(compiled.scenarios, compiled.pool, (), compiled.domain.data.near_duplicate)
         kept_back, known = clashes(drafts, around)
         core = {scenario.id for scenario in compiled.of_split("core")}
         unsound = [draft.id for draft in drafts if draft.id in kept_back | known or draft.parent not in core or not is_valid(compiled.domain, draft)]
@@ -145,7 +137,8 @@ class Proposing:
         rates = records.origin_rates(self.store, domain)
         following = []
         if decide:
-            arguments = {"cluster": cluster, "proposals": [proposal.draft.id for proposal in decide], "decision": "accept"}
+            ids = [proposal.draft.id for proposal in decide]
+            arguments = {"cluster": cluster, "proposals": ids, "decision": "accept", "by": "NAME"}
             following.append(NextCall(tool="decide_scenario", arguments=arguments, why="a person keeps the good ones, and declines the rest"))
         return ProposalPage(
             summary=summary,
@@ -165,14 +158,6 @@ def refuse_agent(by: str, compiled: CompiledDomain) -> None:
             f"scenarios of {compiled.name} are accepted and declined by a person (eval.expansion.accept is {compiled.domain.eval.expansion.accept})",
             next_step="Ask a person to run `modelsmith decide-scenario`. Only the domain's owner may delegate this, in domain.yaml.",
         )
-
-
-def choose_pattern(found: Diagnosis, rounds: Sequence[Iteration]) -> FailurePattern | None:
-    """The largest pattern that survived the last rounds; where none did, the largest. Patterns of lost answers say nothing about scenarios."""
-    real = [pattern for pattern in found.patterns if pattern.kind != "infrastructure"]
-    seen = [{line.pattern for line in iteration.patterns} for iteration in rounds[-PERSISTENT_ROUNDS:]]
-    lasting = [pattern for pattern in real if len(seen) == PERSISTENT_ROUNDS and all(pattern.pattern in one for one in seen)]
-    return max(lasting or real, key=lambda pattern: pattern.items, default=None)
 
 
 def diff_in_words(diff: SuiteDiff) -> str:

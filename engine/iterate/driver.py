@@ -15,6 +15,7 @@ is submitted under the same key, which the store answers with the run that is al
     <k>.measure_challenger
     <k>.no_harm          general and safety items, only for a challenger that would be accepted otherwise; once before it, 0.no_harm_base
     then the decision, the ledger row and the new incumbent, in one transaction
+    at the end, scenarios drafted for what training did not move, staged for a person
 
 Diagnosing, planning and deciding are pure and quick, so they happen here. The model server starts while the domain compiles and the floor is
 fitted, and stays up during training when memory allows. The floor is not fitted beside a measurement: on a machine of two cores a second busy
@@ -53,6 +54,7 @@ from engine.iterate import records
 from engine.iterate.clauses import no_harm_clause
 from engine.iterate.decide import Outcome, decide, stop_reason, with_clause
 from engine.iterate.measure import BASE, evaluate_job
+from engine.iterate.propose import PERSISTENT_ROUNDS, stage_after_run
 from engine.iterate.summary import final_score, iterate_output
 from engine.iterate.types import Clause, IterateJob, Iteration, PatternCount
 from engine.jobs.supervisor import Supervisor
@@ -307,6 +309,16 @@ class Campaign:
             iterations=self.ledger,
             seconds=self.phase_seconds(),
             structured_effect=measurements.structured_effect(self.driver.store, final.evaluation_id),
+        )
+        stage_after_run(
+            self.driver.store,
+            compiled,
+            diagnose(self.results(final, "core")),
+            records.cluster_iterations(self.driver.store, str(self.run.cluster), PERSISTENT_ROUNDS),
+            run_id=self.run.id,
+            cluster=str(self.run.cluster),
+            evaluation_id=final.evaluation_id,
+            seed=self.job.seed,
         )
         self.driver.supervisor.finish_driver(self.run, state="succeeded", output=output.model_dump(mode="json"))
 

@@ -13,7 +13,7 @@ from mcp import Client
 
 from engine.base.clock import utc_now
 from engine.jobs.types import Progress
-from server.mcp_server import INSTRUCTIONS, AGENT_TOOLS, build_mcp
+from server.mcp_server import AGENT_TOOLS, INSTRUCTIONS, build_mcp
 from tests.server.double import EngineDouble
 from tools.tool import call
 

@@ -2,7 +2,8 @@
 
 `draft_variants` makes every variant that the transformations give; `sift` takes out what is invalid, known already or near an item that is kept
 back, and chooses among the rest for diversity: greedy max-min over the similarity of inputs (`engine/evaluate/similarity.py`; the farthest-first
-traversal of Gonzalez 1985), so that each draft is as unlike the scenarios of its pattern, and those before it, as can be.
+traversal of Gonzalez 1985), so that each draft is as unlike the scenarios of its pattern, and those before it, as can be. Origins take turns, because
+a longer or odder text is unlike the others whatever was done to it, and because acceptance is measured for each.
 
 Parents, and the scenarios whose values are borrowed, are governed core scenarios: no text of another split can come into a draft.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,7 +22,7 @@ from engine.errors import DomainInvalid, TooLarge
 from engine.evaluate.answers import schema_problem
 from engine.evaluate.prompts import render_messages
 from engine.evaluate.proposals.transforms import DISTURBANCES, Variant, disturb, recombine, values_of
-from engine.evaluate.proposals.types import NOISE, Draft, Dropped
+from engine.evaluate.proposals.types import NOISE, ORIGINS, Draft, Dropped
 from engine.evaluate.similarity import grams, input_text, near_duplicates, normalise
 from engine.evaluate.types import Scenario, TrainingRow
 
@@ -133,7 +135,7 @@ def clashes(drafts: Sequence[Draft], around: Surroundings) -> tuple[set[str], se
 
 
 def choose_unlike(drafts: Sequence[Draft], around: Surroundings, *, count: int, seed: int) -> tuple[list[Draft], int]:
-    """Greedily the draft that is least like whatever it is nearest to; and how many fell out because a chosen one is nearly the same.
+    """Greedily, origins in turn, the draft that is least like whatever it is nearest to; and how many fell out as nearly the same as a chosen one.
 
     Its own parent is left out of what a draft is held against, so that recombined and disturbed drafts meet on equal terms.
     """
@@ -146,7 +148,9 @@ def choose_unlike(drafts: Sequence[Draft], around: Surroundings, *, count: int, 
     chosen: list[Draft] = []
     alike = 0
     while left and len(chosen) < count:
-        best = min(left, key=lambda draft: nearest[draft.id])
+        turns = Counter(draft.origin for draft in chosen)
+        turn = min({draft.origin for draft in left}, key=lambda origin: (turns[origin], ORIGINS.index(origin)))
+        best = min((draft for draft in left if draft.origin == turn), key=lambda draft: nearest[draft.id])
         chosen.append(best)
         left.remove(best)
         remaining = []
