@@ -9,12 +9,14 @@ Who may decide: a person, over the command line or REST; an agent (whoever comes
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from engine.base.paths import Workspace
 from engine.diagnose.types import FailurePattern
-from engine.errors import ApprovalNeeded, NotFound, StateConflict
+from engine.errors import ApprovalNeeded, ModelsmithError, NotFound, StateConflict
 from engine.evaluate.compile import CompiledDomain, compile_domain, domain_digest, load_compiled
 from engine.evaluate.proposals import records
 from engine.evaluate.proposals.drafting import Surroundings, clashes, is_valid
@@ -39,11 +41,16 @@ class Proposing:
     def __init__(self, workspace: Workspace, store: Store) -> None:
         self.workspace = workspace
         self.store = store
+        self._writing = threading.Lock()
 
     def reconcile(self) -> None:
-        """Brings every domain's expansion file in line with the journal, after a start: the last decision may not have reached it."""
+        """Brings every domain's expansion file in line with the journal, after a start: the last decision may not have reached it.
+
+        A file that cannot be written does not keep the daemon from starting; the next operation on its domain says so.
+        """
         for domain in records.domains(self.store):
-            self._write(domain)
+            with contextlib.suppress(ModelsmithError):
+                self._write(domain)
 
     def current(self, domain: str) -> CompiledDomain:
         """The domain as its folder is now."""
@@ -53,6 +60,7 @@ class Proposing:
         self, cluster: str, domain: str, evaluation_id: str, pattern: FailurePattern, *, count: int, seed: int, asked: dict[str, Any], key: str | None
     ) -> ProposalPage:
         """Drafts variants of a pattern's scenarios and stages the sound ones."""
+        self._write(domain)
         compiled = self.current(domain)
         chosen, dropped = draft_for(self.store, compiled, pattern, count=count, seed=seed)
         staged: tuple[str, ...] = ()
@@ -68,6 +76,7 @@ class Proposing:
 
     def listing(self, cluster: str, domain: str, measured_digest: str | None) -> ProposalPage:
         """What has waited longest for a decision, and how the suite changed since it was last measured. A decision brings up the next."""
+        self._write(domain)
         waiting = records.proposals(self.store, domain, ("staged",))
         shown = waiting[:PAGE]
         part = "" if len(waiting) <= PAGE else f"; the oldest {PAGE} are shown"
@@ -113,7 +122,9 @@ class Proposing:
             )
 
     def _write(self, domain: str) -> None:
-        write_expansion(self.workspace, domain, records.proposals(self.store, domain))
+        """Brings the file in line. What was decided is read inside the lock, so that of two decisions at once the later write has both."""
+        with self._writing:
+            write_expansion(self.workspace, domain, records.proposals(self.store, domain))
 
     def _since(self, domain: str, measured_digest: str | None) -> str:
         """How the suite changed since a measurement, in words; nothing when it did not, or what was measured is not kept any more."""

@@ -298,6 +298,17 @@ PROMISES: tuple[Promise, ...] = (
         "iterate/test_decide.py::test_regressions_that_the_incumbents_own_unsteadiness_explains_do_not_block",
         "iterate/test_decide.py::test_a_slice_whose_loss_chance_explains_is_named_and_does_not_block",
     ),
+    promise(
+        "propose.drafts",
+        "Scenarios are drafted from failures by transformation: valid, new, unlike each other, and clear of whatever is kept back.",
+        "evaluate/test_proposal_drafts.py",
+    ),
+    promise(
+        "propose.decided",
+        "A proposed scenario joins core when a person accepts it (an agent only where the domain says so), the suite's change shows, and it survives a rebuild.",
+        "iterate/test_proposals.py",
+        "server/test_surfaces.py::test_an_agent_stages_scenarios_and_a_person_decides",
+    ),
     # ---- 6. tools and surfaces --------------------------------------------------------------------------------------------------
     promise(
         "tools.one",

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from engine.engine import Engine, stage_tables
-from engine.errors import ApprovalNeeded, DomainInvalid, NotFound, StateConflict
+from engine.errors import ApprovalNeeded, DomainInvalid, NotFound, PathRefused, StateConflict
 from engine.evaluate.compile import compile_domain, domain_digest
 from engine.evaluate.proposals import records
 from engine.evaluate.proposals.expansion import EXPANSION_FILE
+from engine.iterate import records as loop
+from engine.iterate.propose import LOOP_DRAFTS
 from engine.store.events import events_of
 from engine.store.rebuild import rebuild
 from tests.workspaces import domain_file, finish, make_workspace, rows, write_domain
@@ -145,6 +147,30 @@ def test_a_cut_between_the_journal_and_the_file_is_mended_at_the_next_start(engi
         again.close()
 
 
+def test_an_expansion_file_that_leads_out_of_the_domain_is_refused_and_the_daemon_still_starts(engine: Engine, tmp_path: Path) -> None:
+    engine.decide_scenario("tickets", staged(engine, 1), "accept", by="Ada")
+    file, outside = engine.workspace.domain("tickets") / EXPANSION_FILE, tmp_path / "outside.jsonl"
+    file.unlink()
+    file.symlink_to(outside)
+    engine.close()
+    again = Engine.open(engine.workspace)
+    try:
+        assert not outside.exists()
+        with pytest.raises(PathRefused):
+            again.list_proposals("tickets")
+    finally:
+        again.close()
+
+
+def test_rows_of_the_domain_may_not_be_the_expansion_file(engine: Engine) -> None:
+    domain = domain_file()
+    domain["data"] = domain["data"] | {"train": {"path": f"./{EXPANSION_FILE}"}}
+    (engine.workspace.domain("tickets") / EXPANSION_FILE).write_text('{"id": "t", "input": {"message": "m"}, "expected": {"intent": "login"}}\n')
+    write_domain(engine.workspace, "tickets", domain, train=rows(0, 160), evaluation=rows(1000, 240))
+    with pytest.raises(DomainInvalid, match="which Modelsmith writes"):
+        engine.evaluate("tickets")
+
+
 def test_lines_of_another_clone_stay_and_bad_lines_are_named(engine: Engine) -> None:
     chosen = staged(engine, 2)
     engine.decide_scenario("tickets", chosen, "accept", by="Ada")
@@ -206,3 +232,22 @@ def test_unknown_patterns_proposals_and_unmeasured_clusters_are_refused(engine: 
             fresh.propose_scenario("tickets")
     finally:
         fresh.close()
+
+
+@pytest.mark.processes
+def test_a_loop_that_moves_nothing_stages_drafts_once_and_accepting_them_buys_no_fresh_attempts(tmp_path: Path) -> None:
+    engine = Engine.open(make_workspace(tmp_path, profile={"base_skill": 0.5, "trained_skill": 0.5}, max_iterations=2))
+    try:
+        run = finish(engine, engine.iterate("tickets").id, seconds=120)
+        assert run.state == "succeeded", run.error
+        waiting = engine.list_proposals("tickets").proposals
+        assert 1 <= len(waiting) <= LOOP_DRAFTS
+        assert {line.state for line in waiting} == {"staged"}
+        before = suite(engine).suite_digest
+        engine.decide_scenario("tickets", [line.proposal for line in waiting], "accept", by="Ada")
+        assert finish(engine, engine.evaluate("tickets").id).state == "succeeded"
+        after = suite(engine).suite_digest
+        assert after != before
+        assert loop.attempts(engine.store, "tickets", after) == loop.attempts(engine.store, "tickets", before) == 2
+    finally:
+        engine.close()

@@ -13,8 +13,9 @@ from mcp import Client
 
 from engine.base.clock import utc_now
 from engine.jobs.types import Progress
-from server.mcp_server import AGENT_TOOLS, INSTRUCTIONS, build_mcp
+from server.mcp_server import AGENT_TOOLS, INSTRUCTIONS, as_agent, build_mcp
 from tests.server.double import EngineDouble
+from tools import TOOLS
 from tools.tool import call
 
 ERAS = {"auto": "2026-07-28", "legacy": "2025-11-25"}
@@ -158,3 +159,11 @@ async def test_a_figure_that_is_not_a_number_is_never_shown(engine: EngineDouble
 
 def test_the_instructions_fit_what_clients_show() -> None:
     assert len(INSTRUCTIONS.encode()) < 2048
+
+
+def test_whoever_decides_over_mcp_is_an_agent_whatever_name_it_gives() -> None:
+    human = [tool for tool in TOOLS if tool.effect == "human"]
+    assert [tool.name for tool in human] == ["decide_scenario"]
+    for tool in human:
+        assert "by" in tool.arguments.model_fields
+        assert as_agent(tool, {"by": "Ada"}) == {"by": "agent:mcp"}

@@ -20,7 +20,7 @@ from collections.abc import Collection, Mapping, Sequence
 from engine.base.files import inside, parse_strict, write_atomic
 from engine.base.paths import Workspace
 from engine.config import DomainFile
-from engine.errors import DomainInvalid, DuplicateId
+from engine.errors import DomainInvalid, DuplicateId, ResourceExhausted
 from engine.evaluate.answers import schema_problem
 from engine.evaluate.proposals.types import ExpansionRow, Proposal
 from engine.evaluate.rows import MAX_ROW_BYTES
@@ -119,7 +119,13 @@ def write_expansion(workspace: Workspace, name: str, decided: Collection[Proposa
     before = read_expansion(workspace, name)
     after = reconciled(before, {proposal.draft.id: proposal for proposal in decided})
     if after != before:
-        write_atomic(inside(workspace.domain(name), EXPANSION_FILE), after)
+        try:
+            write_atomic(inside(workspace.domain(name), EXPANSION_FILE), after)
+        except OSError as error:
+            raise ResourceExhausted(
+                f"domains/{name}/{EXPANSION_FILE} cannot be written: {error.strerror}",
+                next_step="The decision is recorded. Make the file writable and free disk space, then list the proposals; that writes it.",
+            ) from error
     return after != before
 
 
