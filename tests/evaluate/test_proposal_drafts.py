@@ -58,7 +58,7 @@ def around(scenarios: list[Scenario], **changes: Any) -> Surroundings:
     return Surroundings(**{"scenarios": scenarios, "pool": (), "earlier": (), "threshold": 0.8} | changes)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(SUITES, st.integers(0, 99))
 def test_a_recombined_answer_changes_in_step_with_its_input_and_fits_the_schema(core: list[Scenario], seed: int) -> None:
     for parent in core:
@@ -72,7 +72,7 @@ def test_a_recombined_answer_changes_in_step_with_its_input_and_fits_the_schema(
         assert variant.input["text"] == TEMPLATES[number % 3].format(**variant.expected["slots"])
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(SUITES, st.sampled_from(sorted(DISTURBANCES)), st.integers(0, 99))
 def test_disturbed_wording_keeps_the_answer_and_whatever_the_answer_quotes(core: list[Scenario], origin: Any, seed: int) -> None:
     for parent in core:
@@ -84,7 +84,7 @@ def test_disturbed_wording_keeps_the_answer_and_whatever_the_answer_quotes(core:
             assert str(quoted) in variant.input["text"]
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(SUITES, st.integers(0, 9))
 def test_drafts_are_the_same_for_the_same_seed_and_each_id_names_its_content(core: list[Scenario], seed: int) -> None:
     drafts = draft_variants(DOMAIN, "p", core, core, seed=seed)
@@ -93,7 +93,7 @@ def test_drafts_are_the_same_for_the_same_seed_and_each_id_names_its_content(cor
     assert all(draft.source == draft.parent and draft.tags == {"k": "v"} for draft in drafts)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(SUITES, st.integers(0, 9), st.integers(1, 6), st.sampled_from([0.5, 0.8]))
 def test_what_is_chosen_is_valid_new_unlike_and_clear_of_kept_back_items(core: list[Scenario], seed: int, count: int, threshold: float) -> None:
     drafts = draft_variants(DOMAIN, "p", core, core, seed=seed)

@@ -98,6 +98,7 @@ def test_an_accepted_scenario_joins_core_and_the_change_of_the_suite_is_shown(en
         assert rate.rate == (None if rate.accepted + rate.declined == 0 else rate.accepted / (rate.accepted + rate.declined))
 
 
+@pytest.mark.processes
 def test_the_next_measurement_is_of_the_suite_with_them(engine: Engine) -> None:
     chosen = staged(engine, 2)
     engine.decide_scenario("tickets", chosen, "accept", by="Ada")
