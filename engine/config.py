@@ -509,6 +509,13 @@ class Acceptance(Record):
     """`above`: the paired interval against the floor must lie above zero. `not_below`: it must not lie below zero."""
 
 
+class Expansion(Record):
+    """Scenarios that are proposed from failures, and who may accept them into core."""
+
+    accept: Literal["person", "delegated"] = "person"
+    """`person`: an agent may stage scenarios and not accept them. `delegated`: an agent may accept and decline too, never touching governed rows."""
+
+
 class Evaluation(Record):
     """How answers are judged."""
 
@@ -523,6 +530,7 @@ class Evaluation(Record):
     floor: tuple[Literal["majority", "tfidf_logistic", "bm25_nearest", "tagger"], ...] = ("majority", "bm25_nearest", "tfidf_logistic", "tagger")
     """Baselines without a language model; the best of those that fit the output is the floor. All are fitted on the whole training pool."""
     accept: Acceptance = Acceptance()
+    expansion: Expansion = Expansion()
 
 
 class Teacher(Record):

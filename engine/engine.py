@@ -29,6 +29,7 @@ from engine.errors import ArgumentInvalid, BadInput, NotFound, PathRefused, Stat
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import domain_digest, load_compiled
 from engine.evaluate.holdout import climb, in_words, state_of
+from engine.evaluate.proposals import records as proposals
 from engine.evaluate.report import PatternRow, Rival, render_report
 from engine.evaluate.scaffold import scaffold_domain
 from engine.evaluate.statistics import MADE_BY, check_comparable, compare, flips, made_otherwise
@@ -42,6 +43,7 @@ from engine.generate.types import ServerStatus
 from engine.iterate import records as loop
 from engine.iterate.driver import IterateDriver
 from engine.iterate.measure import BASE, evaluate_job, weights_of
+from engine.iterate.propose import choose_pattern
 from engine.iterate.teaching import floor_bar, named_teacher, teach_job, teacher_note, teachers_to_ask
 from engine.iterate.types import IterateJob
 from engine.jobs import records as runs
@@ -49,6 +51,7 @@ from engine.jobs.records import ResultHook
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run, RunKind
 from engine.loading import domain_names, load_clusters, load_domain, parse_profile, save_model
+from engine.proposing import Proposing
 from engine.reported import evaluate_output, iterate_output, shown_summary
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
@@ -57,6 +60,7 @@ from engine.train.schedule import in_one_line
 from engine.views import (
     ClusterLine,
     ComparisonPage,
+    DecisionPage,
     DiagnosisPage,
     FailureExample,
     FleetStatus,
@@ -65,6 +69,7 @@ from engine.views import (
     OnboardedDomain,
     OnboardedModel,
     PatternLine,
+    ProposalPage,
     RunLine,
     RunStatus,
     Score,
@@ -94,6 +99,8 @@ class Engine:
         driver = IterateDriver(store, self.artifacts, workspace, self.supervisor, self.servers, clock)
         self.history = driver.history
         self.supervisor.drive("iterate", driver)
+        self.proposing = Proposing(workspace, store)
+        self.proposing.reconcile()
         self._probe: tuple[float, HostProbe] | None = None
 
     @classmethod
@@ -282,14 +289,7 @@ class Engine:
         and what is asked of people."""
         known(self.clusters().clusters, cluster, "cluster")
         if evaluation_id is None:
-            subject = loop.cluster_state(self.store, cluster).incumbent
-            evaluation_id = measurements.latest(self.store, cluster, subject)
-            if evaluation_id is None:
-                raise NotFound(
-                    f"{subject} of cluster {cluster} has not been measured yet",
-                    next_step=f"Call evaluate(cluster={cluster!r}) first.",
-                    cluster=cluster,
-                )
+            evaluation_id = self._latest_of_incumbent(cluster)
         elif measurements.cluster_of(self.store, evaluation_id) != cluster:
             raise ArgumentInvalid(f"{evaluation_id} is not a measurement of cluster {cluster}", next_step="Name the cluster that it measured.")
         summary = measurements.summary(self.store, evaluation_id)
@@ -382,6 +382,50 @@ class Engine:
             flips_against="" if base_id is None else BASE,
             structured_effect=measurements.structured_effect(self.store, evaluation_id),
         )
+
+    # ---- scenario proposals ----------------------------------------------------------------------------------------------------------
+
+    def propose_scenario(self, cluster: str, pattern: str | None = None, count: int = 8, key: str | None = None) -> ProposalPage:
+        """Drafts variants of the incumbent's failed core scenarios and stages them: of one pattern, or of the largest that survived training."""
+        file = self.clusters()
+        entry = known(file.clusters, cluster, "cluster")
+        evaluation_id = self._latest_of_incumbent(cluster)
+        core = self._results(evaluation_id, "core")
+        found = diagnose(core, self._evidence(cluster, evaluation_id, core))
+        chosen = choose_pattern(found, [one.iteration for one in loop.rounds_of(self.store, cluster)[-2:]])
+        if pattern is not None:
+            chosen = next((each for each in found.patterns if each.pattern == pattern), None)
+        if chosen is None:
+            names = [each.pattern for each in found.patterns[:10]]
+            raise NotFound(
+                f"{evaluation_id} has no such failure pattern" if pattern else f"{evaluation_id} has no failures to vary",
+                next_step=f"Use one of: {', '.join(names)}." if names else "Add rows to the domain: what all pass tells nothing apart.",
+                patterns=names,
+            )
+        asked = {"cluster": cluster, "pattern": pattern, "count": count}
+        return self.proposing.propose(cluster, entry.domain, evaluation_id, chosen, count=count, seed=file.defaults.seed, asked=asked, key=key)
+
+    def list_proposals(self, cluster: str) -> ProposalPage:
+        """Staged scenarios, and how the suite changed since the incumbent was measured."""
+        entry = known(self.clusters().clusters, cluster, "cluster")
+        measured = measurements.latest(self.store, cluster, loop.cluster_state(self.store, cluster).incumbent)
+        digest = None if measured is None else measurements.domain_digest_of(self.store, measured)
+        return self.proposing.listing(cluster, entry.domain, digest)
+
+    def decide_scenario(self, cluster: str, ids: Sequence[str], decision: Literal["accept", "decline"], *, by: str, reason: str = "") -> DecisionPage:
+        """Accepts or declines proposed scenarios. ApprovalNeeded when an agent asks and the domain has not delegated it."""
+        entry = known(self.clusters().clusters, cluster, "cluster")
+        return self.proposing.decide(cluster, entry.domain, ids, decision, by=by, reason=reason)
+
+    def _latest_of_incumbent(self, cluster: str) -> str:
+        """The newest measurement of what stands. NotFound when there is none."""
+        subject = loop.cluster_state(self.store, cluster).incumbent
+        evaluation_id = measurements.latest(self.store, cluster, subject)
+        if evaluation_id is None:
+            raise NotFound(
+                f"{subject} of cluster {cluster} has not been measured yet", next_step=f"Call evaluate(cluster={cluster!r}) first.", cluster=cluster
+            )
+        return evaluation_id
 
     # ---- onboarding ------------------------------------------------------------------------------------------------------------------
 
@@ -615,7 +659,7 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
         "teach": partial(curation.ingest_teaching, artifacts),
         "train": versions.ingest_training,
     }
-    return (runs.tables(hooks), measurements.TABLES, curation.TABLES, versions.TABLES, loop.TABLES)
+    return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, loop.TABLES)
 
 
 def known(entries: dict[str, Any], name: str, what: str) -> Any:

@@ -17,6 +17,7 @@
         StateConflict               state_conflict       a compare-and-set that found another state
         StoreOwned                  store_owned          another process owns this workspace's store
         NothingToLearn              nothing_to_learn     rewards without spread, or no failed answers: SFT first
+        ApprovalNeeded              approval_needed      a person has to decide this; an agent may not
       Integrity                     something is not what it claims to be         exit 3
         LeakageFound                leakage_found        a training row that is, or nearly is, an evaluation item
         FingerprintMismatch         fingerprint_mismatch the weights that answer are not the ones asked for
@@ -132,6 +133,10 @@ class StoreOwned(Conflict):
 
 class NothingToLearn(Conflict):
     code = "nothing_to_learn"
+
+
+class ApprovalNeeded(Conflict):
+    code = "approval_needed"
 
 
 class Integrity(ModelsmithError):

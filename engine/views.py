@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from engine.base.record import Record
+from engine.evaluate.proposals.types import Origin, OriginRate, ProposalState, SuiteDiff
 from engine.evaluate.types import Flip, Interval, Split
 from engine.jobs.types import Progress, RunError, RunKind, RunState
 
@@ -244,3 +245,38 @@ class OnboardedDomain(View):
     """Which field of the rows serves as what."""
     notes: tuple[str, ...] = ()
     """What was inferred, and what to check by hand."""
+
+
+class ProposalLine(Record):
+    """A proposed scenario as whoever decides needs it. Drafted from core, so that its text may be shown."""
+
+    proposal: str
+    """Its id, and that of the scenario that it becomes."""
+    state: ProposalState
+    origin: Origin
+    parent: str
+    """The core scenario that it varies."""
+    pattern: str
+    input: dict[str, Any]
+    expected: Any
+
+
+class ProposalPage(View):
+    """Proposed scenarios of a cluster's domain, and what became of earlier ones."""
+
+    domain: str
+    proposals: tuple[ProposalLine, ...] = ()
+    """New, decided, or waiting, as the call says."""
+    dropped: dict[str, int] | None = None
+    """Drafts that were not staged: invalid, duplicates, kept_back (near an item that is not shown), left_over."""
+    waiting: int
+    """Staged in all."""
+    origins: tuple[OriginRate, ...] = ()
+    """What became of the drafts of each origin."""
+
+
+class DecisionPage(ProposalPage):
+    """Proposals that were decided."""
+
+    suite: SuiteDiff
+    """How the suite changed by it."""

@@ -52,7 +52,8 @@ def command(tool: str, arguments: Mapping[str, Any]) -> str:
         if name in ("cluster", "run_id", "before_evaluation", "after_evaluation"):
             words.append(shlex.quote(plain(str(value))))
         else:
-            words += [f"--{name.replace('_', '-')}", shlex.quote(plain(str(value)))]
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{name.replace('_', '-')}", *(shlex.quote(plain(str(each))) for each in values)]
     return " ".join(words)
 
 

@@ -335,6 +335,17 @@ PROMISES: tuple[Promise, ...] = (
         "curate/test_golden.py",
         "iterate/test_teachers_run.py::test_the_first_teacher_that_is_not_below_the_floor_is_taught_and_the_run_says_what_each_is_worth",
     ),
+    promise(
+        "propose.drafts",
+        "Scenarios are drafted from failures by transformation: valid, new, unlike each other, and clear of whatever is kept back.",
+        "evaluate/test_proposal_drafts.py",
+    ),
+    promise(
+        "propose.decided",
+        "A proposed scenario joins core when a person accepts it (an agent only where the domain says so), the suite's change shows, and it survives a rebuild.",
+        "iterate/test_proposals.py",
+        "server/test_surfaces.py::test_an_agent_stages_scenarios_and_a_person_decides",
+    ),
     # ---- 6. tools and surfaces --------------------------------------------------------------------------------------------------
     promise(
         "tools.one",

@@ -6,6 +6,7 @@ from tools.fleet import FLEET_STATUS
 from tools.learn import ITERATE
 from tools.measure import COMPARE, DIAGNOSE, EVALUATE
 from tools.onboard import ONBOARD_DOMAIN, ONBOARD_MODEL
+from tools.propose import DECIDE_SCENARIO, PROPOSE_SCENARIO
 from tools.runs import CANCEL, RUN_STATUS
 from tools.tool import Tool
 
@@ -15,6 +16,8 @@ TOOLS: tuple[Tool, ...] = (
     EVALUATE,
     DIAGNOSE,
     COMPARE,
+    PROPOSE_SCENARIO,
+    DECIDE_SCENARIO,
     RUN_STATUS,
     CANCEL,
     ONBOARD_MODEL,

@@ -6,9 +6,9 @@
       pool.jsonl          the training pool, complete
       manifest.json       written last: digests, and which pool rows nearly duplicate an evaluation item
 
-The digest names what domain.yaml says, the bytes of the row files, and the version of this code. A folder that changed is another domain:
-what was compiled stays as it was, and a run that began with it ends with it. The order of keys is kept everywhere (and is part of the
-digest), because a model is taught to write in that order.
+The digest names what domain.yaml says, the bytes of the row files (accepted scenarios included), and the version of this code. A folder that
+changed is another domain: what was compiled stays as it was, and a run that began with it ends with it. The order of keys is kept everywhere
+(and is part of the digest), because a model is taught to write in that order.
 
 A pool row that nearly duplicates an evaluation item is noted here (`overlaps`), not dropped: a run of kind `compile`, which comes before every
 training and every floor, ends over it with the pair named. What a training set holds is compared once more by curation's leakage guard.
@@ -36,6 +36,7 @@ from engine.errors import ArtifactCorrupt, DomainInvalid, NotFound, PathRefused,
 from engine.evaluate.answers import MISSING, lookup
 from engine.evaluate.grading import grading_digest
 from engine.evaluate.prompts import render_messages
+from engine.evaluate.proposals.expansion import EXPANSION_FILE, expanded, expansion_rows, read_expansion, refuse_as_rows
 from engine.evaluate.rows import MAX_FILE_BYTES, LabelledRow, read_rows
 from engine.evaluate.similarity import input_text, near_duplicates, near_duplicates_within
 from engine.evaluate.splits import Item, assign_splits, rotate
@@ -84,6 +85,10 @@ class Manifest(Record):
     """How often the held-out set has been rotated."""
     anchor: tuple[str, ...] = ()
     """Held-out items that were held-out before the last rotation too."""
+    expansion: int = 0
+    """Core items that were proposed and accepted."""
+    expansion_set_aside: int = 0
+    """Accepted scenarios that are not in the suite, because what they vary is not in core any more or an item there is near them."""
     overlap_count: int
     """Pool rows that nearly duplicate an evaluation item."""
     overlaps: tuple[Overlap, ...]
@@ -199,6 +204,7 @@ class _Folder:
     domain: DomainFile
     train: bytes
     evaluation: bytes
+    expansion: bytes
     digest: str
 
 
@@ -207,8 +213,11 @@ def _read_folder(workspace: Workspace, name: str) -> _Folder:
     domain = load_domain(workspace, name)
     train = b"" if domain.data.train is None else _read_file(workspace, name, domain.data.train.path)
     evaluation = _read_file(workspace, name, domain.data.evaluation.path)
-    digest = digest_of([COMPILER_VERSION, name, sha256_hex(_json(domain)), sha256_hex(train), sha256_hex(evaluation)])
-    return _Folder(name, domain, train, evaluation, digest)
+    refuse_as_rows(domain, f"domains/{name}/domain.yaml")
+    expansion = read_expansion(workspace, name)
+    accepted = [sha256_hex(expansion)] if expansion.strip() else []  # without any, a domain keeps the digest that it had before there was a layer
+    digest = digest_of([COMPILER_VERSION, name, sha256_hex(_json(domain)), sha256_hex(train), sha256_hex(evaluation), *accepted])
+    return _Folder(name, domain, train, evaluation, expansion, digest)
 
 
 def _read_file(workspace: Workspace, name: str, path: str) -> bytes:
@@ -235,7 +244,9 @@ def _compile(folder: _Folder, generation: int) -> CompiledDomain:
     label = f"domains/{folder.name}/{data.evaluation.path}"
     evaluation = read_rows(folder.evaluation, data.evaluation, output, label=label, numbered="eval", quote=False)
     _check_prompts(domain, label, evaluation)
-    scenarios, anchor = _scenarios(domain, evaluation, label, generation)
+    governed, anchor = _scenarios(domain, evaluation, label, generation)
+    expansion, set_aside = _expansion(folder, governed)
+    scenarios = governed + expansion
     pool = [TrainingRow(id=row.id, input=row.input, expected=row.expected, tags=row.tags, source=row.source) for row in train]
     count, overlaps = _overlaps(domain, pool, scenarios)
     contents = _contents(domain, scenarios, pool)
@@ -251,6 +262,8 @@ def _compile(folder: _Folder, generation: int) -> CompiledDomain:
         pool=len(pool),
         generation=generation,
         anchor=anchor,
+        expansion=len(expansion),
+        expansion_set_aside=set_aside,
         overlap_count=count,
         overlaps=overlaps,
         files={name: sha256_hex(data) for name, data in contents.items()},
@@ -276,6 +289,14 @@ def _scenarios(domain: DomainFile, rows: list[LabelledRow], label: str, generati
         for row, split in zip(rows, dealt.splits, strict=True)
     ]
     return scenarios, tuple(rows[position].id for position in dealt.anchor)
+
+
+def _expansion(folder: _Folder, governed: list[Scenario]) -> tuple[list[Scenario], int]:
+    """The accepted scenarios, all in core, and how many were set aside. The governed ones, and their splits, are what they are without them."""
+    label = f"domains/{folder.name}/{EXPANSION_FILE}"
+    numbered = expansion_rows(folder.expansion, folder.domain, label)
+    _check_prompts(folder.domain, label, [LabelledRow(line, row.id, row.input, row.expected, row.tags, row.source) for line, row in numbered])
+    return expanded(governed, [row for _, row in numbered], folder.domain.data.near_duplicate, label)
 
 
 def _stratum(row: LabelledRow, path: str | None, label: str) -> str:

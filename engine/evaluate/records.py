@@ -336,6 +336,19 @@ def rotate_held_out(store: Store, *, domain: str, generation: int, cluster: str,
     return int(answer["generation"])
 
 
+def suites_with_held_out_of(store: Store, suite: str) -> list[str]:
+    """Every suite that was measured whose held-out items are those of `suite`, itself included: scenarios that join core make another suite, and
+    leave the held-out items as used as they were."""
+    rows = store.read(
+        "WITH one AS (SELECT suite, arg_min(id, seq) AS id FROM evaluation WHERE standard GROUP BY suite), "
+        "items AS (SELECT one.suite AS suite, string_agg(r.scenario_id, chr(10) ORDER BY r.scenario_id) AS ids FROM one "
+        "JOIN item_result r ON r.evaluation_id = one.id WHERE r.split = 'held_out' GROUP BY one.suite) "
+        "SELECT suite FROM items WHERE ids IN (SELECT ids FROM items WHERE suite = ?)",
+        [suite],
+    )
+    return sorted({suite, *(name for (name,) in rows)})
+
+
 def _column(store: Store, column: str, evaluation_id: str) -> Any:
     rows = store.read(f"SELECT {column} FROM evaluation WHERE id = ?", [evaluation_id])  # noqa: S608 - the column is named in this file
     if rows:

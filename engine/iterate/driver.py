@@ -21,6 +21,7 @@ is submitted under the same key, which the store answers with the run that is al
     <k>.measure_challenger
     <k>.no_harm          general and safety items, only for a challenger that would be accepted otherwise; once before it, 0.no_harm_base
     then the decision, the ledger row and the new incumbent, in one transaction
+    at the end, scenarios drafted for what training did not move, staged for a person
 
 Diagnosing, planning and deciding are pure and quick, so they happen here. The model server starts while the domain compiles and the floor is
 fitted, and stays up during training when memory allows. The floor is not fitted beside a measurement: on a machine of two cores a second busy
@@ -68,6 +69,7 @@ from engine.iterate.held_out import anchor_score, held_out_items, held_out_notes
 from engine.iterate.history import History
 from engine.iterate.measure import BASE, evaluate_job, weights_of
 from engine.iterate.methods import GIVE_WAY, MEMORY_FACTORS, method_of, rows_made
+from engine.iterate.propose import PERSISTENT_ROUNDS, stage_after_run
 from engine.iterate.scheduling import facts_of, has_diverged, history, noted
 from engine.iterate.summary import final_score, iterate_output
 from engine.iterate.teaching import floor_bar, taught_rows, teach_job, teacher_note
@@ -520,6 +522,16 @@ class Campaign:
         state, anchors = self.held_out(compiled), self.anchors(compiled, base, final)
         notes = held_out_notes(compiled.domain.data.splits, state, "0.rotate" in self.children, anchors)
         output = output.model_copy(update={"held_out_use": state, "anchor": anchors, "notes": (*output.notes, *notes, *self.teacher_notes())})
+        stage_after_run(
+            self.driver.store,
+            compiled,
+            self.found(final, compiled),
+            [one.iteration for one in records.rounds_of(self.driver.store, str(self.run.cluster))[-PERSISTENT_ROUNDS:]],
+            run_id=self.run.id,
+            cluster=str(self.run.cluster),
+            evaluation_id=final.evaluation_id,
+            seed=self.job.seed,
+        )
         self.driver.supervisor.finish_driver(self.run, state="succeeded", output=output.model_dump(mode="json"))
 
     def anchors(self, compiled: CompiledDomain, base: Measured, final: Measured) -> tuple[AnchorScore, ...]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from engine.base.record import Record
 from engine.errors import StateConflict
+from engine.evaluate import records as measurements
 from engine.iterate.measure import BASE
 from engine.iterate.types import Iteration
 from engine.store.events import append_event
@@ -58,8 +59,12 @@ def iterations(store: Store, run_id: str) -> tuple[Iteration, ...]:
 
 
 def attempts(store: Store, cluster: str, suite: str) -> int:
-    """Challengers of a cluster that have been judged on this suite, over all its runs. A changed suite is another one, and counts anew."""
-    rows = store.read("SELECT count(*) FROM iteration WHERE cluster = ? AND json_extract_string(record, '$.suite') = ?", [cluster, suite])
+    """Challengers of a cluster that have been judged on this suite's held-out items, over all its runs. Other items count anew; scenarios that
+    joined core do not make others of them."""
+    suites = measurements.suites_with_held_out_of(store, suite)
+    rows = store.read(
+        "SELECT count(*) FROM iteration WHERE cluster = ? AND list_contains(?, json_extract_string(record, '$.suite'))", [cluster, suites]
+    )
     return int(rows[0][0])
 
 

@@ -21,9 +21,9 @@ import pytest
 
 from engine.base.paths import Workspace
 from server.client import ensure_daemon
+from server.mcp_server import AGENT_TOOLS
 from tests.conftest import REPOSITORY
 from tests.server.daemons import COMMAND, ENVIRONMENT, daemon_workspace, until
-from tools import TOOLS
 
 pytestmark = [pytest.mark.node, pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")]
 
@@ -127,7 +127,7 @@ def test_the_inspector_lists_and_calls_the_tools(npm: dict[str, str], workspace:
     target += ["--protocol-era", era]
     code, listed = inspect(npm, *target, "--method", "tools/list", "--strict")
     assert code == 0
-    assert [tool["name"] for tool in listed["tools"]] == [tool.name for tool in TOOLS]
+    assert [tool["name"] for tool in listed["tools"]] == [tool.name for tool in AGENT_TOOLS]
     code, result = inspect(npm, *target, "--method", "tools/call", "--tool-name", "fleet_status")
     assert code == 0
     assert result["structuredContent"]["clusters"][0]["cluster"] == "tickets"

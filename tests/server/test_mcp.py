@@ -13,7 +13,7 @@ from mcp import Client
 
 from engine.base.clock import utc_now
 from engine.jobs.types import Progress
-from server.mcp_server import INSTRUCTIONS, build_mcp
+from server.mcp_server import AGENT_TOOLS, INSTRUCTIONS, as_agent, build_mcp
 from tests.server.double import EngineDouble
 from tools import TOOLS
 from tools.tool import call
@@ -48,8 +48,8 @@ async def test_every_tool_is_listed_in_order_with_schemas_and_what_it_may_do(eng
     async with client(engine, era) as session:
         assert session.protocol_version == ERAS[era]
         listed = (await session.list_tools()).tools
-    assert [tool.name for tool in listed] == [tool.name for tool in TOOLS]
-    for tool, shown in zip(TOOLS, listed, strict=True):
+    assert [tool.name for tool in listed] == [tool.name for tool in AGENT_TOOLS]
+    for tool, shown in zip(AGENT_TOOLS, listed, strict=True):
         hints = shown.annotations
         assert hints is not None
         assert (hints.read_only_hint, hints.open_world_hint) == (tool.effect == "read", False)
@@ -159,3 +159,11 @@ async def test_a_figure_that_is_not_a_number_is_never_shown(engine: EngineDouble
 
 def test_the_instructions_fit_what_clients_show() -> None:
     assert len(INSTRUCTIONS.encode()) < 2048
+
+
+def test_whoever_decides_over_mcp_is_an_agent_whatever_name_it_gives() -> None:
+    human = [tool for tool in TOOLS if tool.effect == "human"]
+    assert [tool.name for tool in human] == ["decide_scenario"]
+    for tool in human:
+        assert "by" in tool.arguments.model_fields
+        assert as_agent(tool, {"by": "Ada"}) == {"by": "agent:mcp"}

@@ -262,3 +262,26 @@ def test_cancelling_twice_changes_nothing_more(workspace: Workspace) -> None:
     client.call(CANCEL, {"run_id": run_id})
     ended = until(lambda: (status := client.call(RUN_STATUS, {"run_id": run_id, "wait_seconds": 5}))["state"] in ("cancelled", "succeeded") and status)
     assert client.call(CANCEL, {"run_id": run_id})["state"] == ended["state"]
+
+
+def test_an_agent_stages_scenarios_and_a_person_decides(workspace: Workspace) -> None:
+    client = Client(workspace)
+    run_id = client.call(EVALUATE, {"cluster": "tickets"})["run_id"]
+    until(lambda: client.call(RUN_STATUS, {"run_id": run_id, "wait_seconds": 10})["state"] == "succeeded")
+    staged = over_mcp(workspace, "propose_scenario", {"cluster": "tickets", "count": 2})
+    assert tokens(over_mcp(workspace, "propose_scenario", {"cluster": "tickets", "count": 8})) <= RESULT_TOKENS
+    first, second = (line["proposal"] for line in staged["proposals"])
+    decision = {"cluster": "tickets", "proposals": [first], "decision": "accept", "by": "Ada"}
+    assert staged["next"][0]["tool"] == "decide_scenario"
+    assert over_mcp(workspace, "decide_scenario", decision)["error"]["code"] == "approval_needed"
+    accepted = over_rest(workspace, "decide_scenario", decision)
+    assert accepted["suite"]["added"] == [first]
+    said = run_cli(workspace, "decide-scenario", "tickets", "--proposals", second, "--decision", "decline", "--by", "Ada", "--reason", "odd", "--json")
+    assert (said.code, said.json["proposals"][0]["state"]) == (0, "declined")
+    listed = [surface(workspace, "propose_scenario", {"cluster": "tickets", "count": 0}) for surface in SURFACES]
+    assert listed[0] == listed[1] == listed[2]
+    assert {(each["accepted"], each["declined"]) for each in listed[0]["origins"]} <= {(0, 0), (1, 0), (0, 1), (1, 1)}
+    for arguments, code in (({"cluster": "nope"}, "not_found"), ({"cluster": "tickets", "count": 21}, "argument_invalid")):
+        assert {surface(workspace, "propose_scenario", arguments)["error"]["code"] for surface in SURFACES} == {code}
+    unknown = decision | {"proposals": ["x-0"]}
+    assert over_rest(workspace, "decide_scenario", unknown)["error"]["code"] == "not_found"

@@ -1,0 +1,200 @@
+"""Scenario proposals as an operation: drafts from a measurement's failures, a decision on them, and the suite that follows.
+
+Drafting and sifting are pure (`engine/evaluate/proposals/`); here they meet the store, the compiled domain and the domain's folder. A domain that is
+not compiled as it is now is compiled in this call: about a second for 2,000 training rows and 900 items.
+
+Who may decide: a person, over the command line or REST; an agent (whoever comes over MCP, named `agent:...`) only where the domain says
+`eval.expansion.accept: delegated`. A person's name is taken as given: until there are signatures, a program with this user's rights can claim one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from engine.base.paths import Workspace
+from engine.diagnose.types import FailurePattern
+from engine.errors import ApprovalNeeded, ModelsmithError, NotFound, StateConflict
+from engine.evaluate import records as measurements
+from engine.evaluate.compile import CompiledDomain, compile_domain, domain_digest, load_compiled
+from engine.evaluate.proposals import records
+from engine.evaluate.proposals.drafting import Surroundings, clashes, is_valid
+from engine.evaluate.proposals.expansion import write_expansion
+from engine.evaluate.proposals.suites import suite_diff
+from engine.evaluate.proposals.types import Draft, Dropped, Proposal, ProposalState, SuiteDiff
+from engine.iterate.propose import draft_for
+from engine.store.store import Store
+from engine.views import DecisionPage, NextCall, ProposalLine, ProposalPage
+
+AGENT = "agent:"
+"""How the names of deciders begin that are no person."""
+PAGE = 8
+NAMED = 8
+"""Scenarios that a sentence lists."""
+ABSENT = "Drafts come from transformations alone: teachers and captured inputs do not draft yet, and paraphrase needs a model."
+
+
+class Proposing:
+    """The operations, over one workspace."""
+
+    def __init__(self, workspace: Workspace, store: Store) -> None:
+        self.workspace = workspace
+        self.store = store
+        self._writing = threading.Lock()
+
+    def reconcile(self) -> None:
+        """Brings every domain's expansion file in line with the journal, after a start: the last decision may not have reached it.
+
+        A file that cannot be written does not keep the daemon from starting; the next operation on its domain says so.
+        """
+        for domain in records.domains(self.store):
+            with contextlib.suppress(ModelsmithError):
+                self._write(domain)
+
+    def current(self, domain: str) -> CompiledDomain:
+        """The domain as its folder is now, with the held-out set that is used now."""
+        generation = measurements.generation(self.store, domain)
+        return compile_domain(self.workspace, domain, domain_digest(self.workspace, domain, generation), generation)
+
+    def propose(
+        self, cluster: str, domain: str, evaluation_id: str, pattern: FailurePattern, *, count: int, seed: int, asked: dict[str, Any], key: str | None
+    ) -> ProposalPage:
+        """Drafts variants of a pattern's scenarios and stages the sound ones."""
+        self._write(domain)
+        compiled = self.current(domain)
+        chosen, dropped = draft_for(self.store, compiled, pattern, count=count, seed=seed)
+        staged: tuple[str, ...] = ()
+        if chosen or (key is not None and self.store.answer_of(key) is not None):
+            staged, dropped = records.stage(
+                self.store, domain=domain, cluster=cluster, evaluation_id=evaluation_id, drafts=chosen, dropped=dropped, asked=asked, key=key
+            )
+        new = records.named(self.store, domain, staged)
+        why = "" if new else " Nothing that is left of this pattern is new, valid and clear of the other items."
+        return self._page(
+            cluster, domain, f"Staged {len(new)} drafts for {pattern.name}.{why} {ABSENT}", shown=new, dropped=dropped, decide=new
+        )
+
+    def listing(self, cluster: str, domain: str, measured_digest: str | None) -> ProposalPage:
+        """What has waited longest for a decision, and how the suite changed since it was last measured. A decision brings up the next."""
+        self._write(domain)
+        waiting = records.proposals(self.store, domain, ("staged",))
+        shown = waiting[:PAGE]
+        part = "" if len(waiting) <= PAGE else f"; the oldest {PAGE} are shown"
+        summary = f"{len(waiting)} proposed scenarios of {domain} wait for a decision{part}."
+        return self._page(cluster, domain, summary + self._since(domain, measured_digest), shown=shown, decide=shown)
+
+    def decide(self, cluster: str, domain: str, ids: Sequence[str], decision: Literal["accept", "decline"], *, by: str, reason: str) -> DecisionPage:
+        """Accepts or declines proposals, all or none; accepting makes them core scenarios of the expansion layer."""
+        chosen = records.named(self.store, domain, sorted(set(ids)))
+        before = self.current(domain)
+        refuse_agent(by, before)
+        state: ProposalState = "accepted" if decision == "accept" else "declined"
+        turning = [proposal for proposal in chosen if proposal.state != state]
+        if state == "accepted":
+            self._refuse_unsound(before, [proposal.draft for proposal in turning])
+        if turning:
+            seen = {proposal.draft.id: proposal.state for proposal in turning}
+            records.decide(self.store, domain=domain, seen=seen, state=state, by=by, reason=reason)
+        self._write(domain)
+        diff = suite_diff(before, self.current(domain))
+        summary = f"{state.capitalize()} {len(turning)} of {len(chosen)} proposals ({len(chosen) - len(turning)} were already)."
+        if diff.before != diff.after:
+            summary += f" The suite of {domain} is another version now: {diff.before[:12]} -> {diff.after[:12]}; measure again to compare."
+        page = self._page(cluster, domain, summary, shown=records.named(self.store, domain, [each.draft.id for each in chosen]))
+        following = (NextCall(tool="evaluate", arguments={"cluster": cluster}, why="measure on the suite as it is now"),)
+        return DecisionPage(**dict(page) | {"suite": diff, "next": following if diff.before != diff.after else ()})
+
+    # ---- parts -----------------------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _refuse_unsound(compiled: CompiledDomain, drafts: Sequence[Draft]) -> None:
+        """Raises StateConflict when the suite, the pool or the contract has changed so that a draft is no longer sound. Names no other item."""
+        around = Surroundings(compiled.scenarios, compiled.pool, (), compiled.domain.data.near_duplicate)
+        kept_back, known = clashes(drafts, around)
+        core = {scenario.id for scenario in compiled.of_split("core")}
+        unsound = [draft.id for draft in drafts if draft.id in kept_back | known or draft.parent not in core or not is_valid(compiled.domain, draft)]
+        if unsound:
+            raise StateConflict(
+                f"{', '.join(unsound[:5])}: the domain has changed since, and these no longer fit: near another item, broken by the output schema, "
+                "or varying what is not in core any more",
+                next_step="Decline them; propose_scenario drafts new ones.",
+                proposals=unsound[:20],
+            )
+
+    def _write(self, domain: str) -> None:
+        """Brings the file in line. What was decided is read inside the lock, so that of two decisions at once the later write has both."""
+        with self._writing:
+            write_expansion(self.workspace, domain, records.proposals(self.store, domain))
+
+    def _since(self, domain: str, measured_digest: str | None) -> str:
+        """How the suite changed since a measurement, in words; nothing when it did not, or what was measured is not kept any more."""
+        if measured_digest is None:
+            return ""
+        try:
+            return diff_in_words(suite_diff(load_compiled(self.workspace, measured_digest), self.current(domain)))
+        except NotFound:
+            return ""
+
+    def _page(
+        self,
+        cluster: str,
+        domain: str,
+        summary: str,
+        *,
+        shown: Sequence[Proposal],
+        dropped: Dropped | None = None,
+        decide: Sequence[Proposal] = (),
+    ) -> ProposalPage:
+        rates = records.origin_rates(self.store, domain)
+        following = []
+        if decide:
+            ids = [proposal.draft.id for proposal in decide]
+            arguments = {"cluster": cluster, "proposals": ids, "decision": "accept", "by": "NAME"}
+            following.append(NextCall(tool="decide_scenario", arguments=arguments, why="a person keeps the good ones, and declines the rest"))
+        return ProposalPage(
+            summary=summary,
+            next=tuple(following),
+            domain=domain,
+            proposals=tuple(proposal_line(proposal) for proposal in shown),
+            dropped=None if dropped is None else dropped.model_dump(),
+            waiting=sum(rate.staged for rate in rates),
+            origins=rates,
+        )
+
+
+def refuse_agent(by: str, compiled: CompiledDomain) -> None:
+    """Raises ApprovalNeeded when an agent decides and the domain has not delegated that. Absence of permission means no."""
+    if by.startswith(AGENT) and compiled.domain.eval.expansion.accept != "delegated":
+        raise ApprovalNeeded(
+            f"scenarios of {compiled.name} are accepted and declined by a person (eval.expansion.accept is {compiled.domain.eval.expansion.accept})",
+            next_step="Ask a person to run `modelsmith decide-scenario`. Only the domain's owner may delegate this, in domain.yaml.",
+        )
+
+
+def diff_in_words(diff: SuiteDiff) -> str:
+    """How a suite changed since it was measured; empty when it did not."""
+    if diff.before == diff.after:
+        return ""
+    parts = []
+    for ids, word in ((diff.added, "joined"), (diff.removed, "left")):
+        if ids:
+            parts.append(f"{len(ids)} {word} ({', '.join(ids[:NAMED])}{', ...' if len(ids) > NAMED else ''})")
+    if diff.governed_changed:
+        parts.append("governed rows or splits changed")
+    return f" Since the last measurement the suite is another version ({diff.before[:12]} -> {diff.after[:12]}): {'; '.join(parts)}."
+
+
+def proposal_line(proposal: Proposal) -> ProposalLine:
+    """A proposal in a list."""
+    draft = proposal.draft
+    return ProposalLine(
+        proposal=draft.id,
+        state=proposal.state,
+        origin=draft.origin,
+        parent=draft.parent,
+        pattern=draft.pattern,
+        input=draft.input,
+        expected=draft.expected,
+    )
