@@ -40,7 +40,7 @@ from pydantic import TypeAdapter
 from engine.base.clock import Clock, seconds_between
 from engine.base.files import read_json
 from engine.base.paths import Workspace
-from engine.config import ModelProfile, Profile
+from engine.config import ModelProfile, Output, Profile
 from engine.curate import records as curation
 from engine.curate.golden import golden_answers, lost_golden
 from engine.curate.jobs import CurateJob, PairsJob
@@ -578,23 +578,16 @@ class Campaign:
         return measurements.item_results(self.driver.store, self.driver.artifacts, measured.evaluation_id, split)
 
     def evaluate_job(self, subject: str, base: PreparedBase, compiled: CompiledDomain) -> dict[str, Any]:
-        job = evaluate_job(
-            self.driver.store,
-            self.driver.artifacts,
-            subject=subject,
-            model=self.job.model,
-            profile=self.profile,
-            base=base,
-            domain=self.job.domain,
-            domain_digest=compiled.digest,
-            generation=compiled.manifest.generation,
-            output=compiled.domain.contract.output,
-            device=self.job.device,
-        )
-        return self.dump(job)
+        """The job that measures a subject as every measurement of the loop is made."""
+        output, generation = compiled.domain.contract.output, compiled.manifest.generation
+        return self.measuring(subject, base, domain=self.job.domain, digest=compiled.digest, output=output, generation=generation)
 
     def guard_job(self, subject: str, base: PreparedBase, suite: str, digest: str) -> dict[str, Any]:
         """The job that measures a subject on the no-harm suite, whose items are all held out."""
+        output = load_domain(self.driver.workspace, suite).contract.output
+        return self.measuring(subject, base, domain=suite, digest=digest, output=output, splits=("held_out",))
+
+    def measuring(self, subject: str, base: PreparedBase, *, domain: str, digest: str, output: Output, **how: Any) -> dict[str, Any]:
         job = evaluate_job(
             self.driver.store,
             self.driver.artifacts,
@@ -602,11 +595,11 @@ class Campaign:
             model=self.job.model,
             profile=self.profile,
             base=base,
-            domain=suite,
+            domain=domain,
             domain_digest=digest,
-            output=load_domain(self.driver.workspace, suite).contract.output,
+            output=output,
             device=self.job.device,
-            splits=("held_out",),
+            **how,
         )
         return self.dump(job)
 

@@ -20,6 +20,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from engine.jobs.types import Progress
 from engine.train import checkpoints
 from engine.train.adapters import load_tokenizer, starting_model, trainable_profile
+from engine.train.arguments import common_arguments
 from engine.train.jobs import TrainJob
 from engine.train.order import training_order
 from engine.train.rows import PairRow, TokenPair, tokenise_pairs
@@ -67,10 +68,6 @@ def as_dataset(tokens: Sequence[TokenPair], order: Sequence[int]) -> Dataset:
 def arguments(plan: TrainPlan, dpo: DpoPlan, output: Path, *, cpu: bool) -> DPOConfig:
     """Every setting of the trainer. The pairs' order already holds all passes, so the trainer sees one."""
     return DPOConfig(
-        output_dir=str(output),
-        num_train_epochs=1,
-        per_device_train_batch_size=plan.micro_batch_size,
-        gradient_accumulation_steps=plan.batch_size // plan.micro_batch_size,
         beta=dpo.beta,
         loss_type=[dpo.loss],
         label_smoothing=0.0,
@@ -79,33 +76,8 @@ def arguments(plan: TrainPlan, dpo: DpoPlan, output: Path, *, cpu: bool) -> DPOC
         max_length=None,
         padding_free=False,
         disable_dropout=True,
-        remove_unused_columns=False,
-        learning_rate=plan.learning_rate,
-        lr_scheduler_type={"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[plan.scheduler],
-        warmup_steps=plan.warmup_share,
-        weight_decay=plan.weight_decay,
-        max_grad_norm=plan.max_grad_norm,
-        optim="adamw_torch_fused",
-        gradient_checkpointing=plan.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if plan.gradient_checkpointing else None,
-        bf16=False,
-        fp16=False,
-        tf32=None,
-        use_cpu=cpu,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=not cpu,
-        seed=plan.seed,
-        data_seed=plan.seed,
-        logging_strategy="steps",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to=[],
-        disable_tqdm=True,
-        eval_strategy="no",
-        save_strategy="steps",
-        save_steps=plan.checkpoint_every_steps,
         save_total_limit=checkpoints.KEPT,
-        push_to_hub=False,
+        **common_arguments(plan, output, cpu=cpu),
     )
 
 

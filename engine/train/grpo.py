@@ -34,6 +34,7 @@ from engine.evaluate.types import ItemResult
 from engine.jobs.types import Progress
 from engine.train import checkpoints
 from engine.train.adapters import load_tokenizer, starting_model, trainable_profile
+from engine.train.arguments import common_arguments
 from engine.train.jobs import TrainJob
 from engine.train.preflight import judge_samples, kept_prompts, refuse_without_spread
 from engine.train.reward import Rubric, Sampled, step_figures
@@ -215,11 +216,7 @@ def _step_seed(seed: int, step: int) -> int:
 def arguments(plan: TrainPlan, grpo: GrpoPlan, output: Path, *, cpu: bool) -> GRPOConfig:
     """Every setting of the trainer. The prompts' order already holds all passes, so the trainer sees one."""
     return GRPOConfig(
-        output_dir=str(output),
-        num_train_epochs=1,
         max_steps=grpo.steps,
-        per_device_train_batch_size=plan.micro_batch_size,
-        gradient_accumulation_steps=plan.batch_size // plan.micro_batch_size,
         steps_per_generation=plan.batch_size // plan.micro_batch_size,
         num_iterations=1,
         num_generations=grpo.generations,
@@ -241,34 +238,9 @@ def arguments(plan: TrainPlan, grpo: GrpoPlan, output: Path, *, cpu: bool) -> GR
         entropy_coef=0.0,
         shuffle_dataset=False,
         disable_dropout=True,
-        remove_unused_columns=False,
-        learning_rate=plan.learning_rate,
-        lr_scheduler_type={"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}[plan.scheduler],
-        warmup_steps=plan.warmup_share,
-        weight_decay=plan.weight_decay,
-        max_grad_norm=plan.max_grad_norm,
-        optim="adamw_torch_fused",
-        gradient_checkpointing=plan.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if plan.gradient_checkpointing else None,
-        bf16=False,
-        fp16=False,
-        tf32=None,
-        use_cpu=cpu,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=not cpu,
-        seed=plan.seed,
-        data_seed=plan.seed,
-        logging_strategy="steps",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
         log_completions=False,
-        report_to=[],
-        disable_tqdm=True,
-        eval_strategy="no",
-        save_strategy="steps",
-        save_steps=plan.checkpoint_every_steps,
         save_total_limit=None,  # a finding of the watchdog goes back to the best of them
-        push_to_hub=False,
+        **common_arguments(plan, output, cpu=cpu),
     )
 
 

@@ -34,6 +34,7 @@ from engine.config import Device, ModelProfile
 from engine.errors import ArgumentInvalid, DependencyMissing, TrainingDiverged
 from engine.jobs.types import Progress
 from engine.train import checkpoints
+from engine.train.arguments import common_arguments
 from engine.train.jobs import TrainJob
 from engine.train.order import training_order
 from engine.train.rows import CuratedRow, TokenRow, shared_prefix, tokenise
@@ -41,7 +42,6 @@ from engine.train.types import TrainPlan
 from engine.train.weights import go_on_from
 
 _SECONDS_BETWEEN_REPORTS = 0.5
-_SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 _SAME_DIRECTION = 0.99
 """Cosine of two hidden states that differ by rounding alone; measured 0.99999 and more in bfloat16."""
 
@@ -186,42 +186,13 @@ def linear_names(model: Any) -> list[str]:
 def arguments(plan: TrainPlan, output: Path, *, cpu: bool) -> SFTConfig:
     """Every setting of the trainer. The rows' order already holds all epochs, so the trainer sees one."""
     return SFTConfig(
-        output_dir=str(output),
-        num_train_epochs=1,
-        per_device_train_batch_size=plan.micro_batch_size,
-        gradient_accumulation_steps=plan.batch_size // plan.micro_batch_size,
-        learning_rate=plan.learning_rate,
-        lr_scheduler_type=_SCHEDULERS[plan.scheduler],
-        warmup_steps=plan.warmup_share,
-        weight_decay=plan.weight_decay,
-        max_grad_norm=plan.max_grad_norm,
-        optim="adamw_torch_fused",
-        gradient_checkpointing=plan.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if plan.gradient_checkpointing else None,
-        bf16=False,
-        fp16=False,
-        tf32=None,
-        use_cpu=cpu,
         packing=False,
         padding_free=False,
         max_length=None,
         completion_only_loss=True,
         dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=not cpu,
-        seed=plan.seed,
-        data_seed=plan.seed,
-        logging_strategy="steps",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to=[],
-        disable_tqdm=True,
-        eval_strategy="no",
-        save_strategy="steps",
-        save_steps=plan.checkpoint_every_steps,
         save_total_limit=checkpoints.KEPT,
-        push_to_hub=False,
+        **common_arguments(plan, output, cpu=cpu),
     )
 
 

@@ -68,6 +68,8 @@ def go_on_from(model: Any, job: TrainJob) -> None:
         )
     if job.warm_start is None:
         return
+    if not (Path(job.warm_start) / ADAPTER_WEIGHTS).is_file():
+        raise ArtifactCorrupt(f"there is no adapter in {Path(job.warm_start).name} to go on from", next_step="Train without a warm start.")
     stored = load_file(Path(job.warm_start) / ADAPTER_WEIGHTS)
     config = read_json(Path(job.warm_start) / ADAPTER_CONFIG)
     current = get_peft_model_state_dict(model, save_embedding_layers=False)

@@ -14,7 +14,7 @@ from engine.base.digests import tree_sha256
 from engine.base.files import read_json, read_spool
 from engine.base.paths import Workspace
 from engine.config import Lora, TrainOverrides
-from engine.errors import ArgumentInvalid, ArtifactCorrupt, NothingToLearn, TrainingCollapsed
+from engine.errors import ArtifactCorrupt, NothingToLearn, TrainingCollapsed
 from engine.evaluate.compile import CompiledDomain
 from engine.generate.types import PreparedBase
 from engine.jobs.types import Progress
@@ -170,10 +170,10 @@ def test_it_goes_on_from_an_adapter_and_refuses_one_of_another_base_or_shape(set
     save_adapter(first.trained.model, foreign, base_digest="0" * 64)
     second = setting.grpo(setting.plan("grpo", steps=1, preflight_spread=0.01), tmp_path / "second", warm=adapter)
     assert second.preflight.reward > first.preflight.reward + 0.1
-    with pytest.raises(ArgumentInvalid, match="was trained on the base"):
+    with pytest.raises(ArtifactCorrupt, match="does not fit"):
         setting.grpo(setting.plan("grpo"), tmp_path / "third", warm=foreign)
     other = setting.plan("grpo").model_copy(update={"lora": Lora(rank=2, alpha=4)})
-    with pytest.raises(ArgumentInvalid, match="rank 4"):
+    with pytest.raises(ArtifactCorrupt, match="rank 4"):
         setting.grpo(other, tmp_path / "fourth", warm=adapter)
     with pytest.raises(ArtifactCorrupt, match="no adapter"):
         setting.grpo(setting.plan("grpo"), tmp_path / "fifth", warm=tmp_path / "nowhere")

@@ -138,7 +138,7 @@ def job_of(base: PreparedBase, profile: ModelProfile, rows_file: Path, plan: Tra
         dataset=str(rows_file),
         dataset_digest=file_sha256(rows_file),
         domain_digest=compiled.digest,
-        plan=plan,
+        plan=plan.model_copy(update={"warm_start": warm is not None}),
         warm_start=None if warm is None else str(warm),
     )
 
