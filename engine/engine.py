@@ -44,6 +44,7 @@ from engine.iterate import records as loop
 from engine.iterate.driver import IterateDriver
 from engine.iterate.measure import BASE, evaluate_job, weights_of
 from engine.iterate.propose import choose_pattern
+from engine.iterate.steps import LoopContext
 from engine.iterate.teaching import floor_bar, named_teacher, teach_job, teacher_note, teachers_to_ask
 from engine.iterate.types import IterateJob
 from engine.jobs import records as runs
@@ -96,9 +97,9 @@ class Engine:
         self.artifacts = Artifacts(workspace.artifacts)
         self.servers = ModelServers(workspace)
         self.supervisor = Supervisor(store, self.artifacts, workspace)
-        driver = IterateDriver(store, self.artifacts, workspace, self.supervisor, self.servers, clock)
-        self.history = driver.history
-        self.supervisor.drive("iterate", driver)
+        context = LoopContext(store, self.artifacts, workspace, self.supervisor, self.servers, clock)
+        self.history = context.history
+        self.supervisor.drive("iterate", IterateDriver(context))
         self.proposing = Proposing(workspace, store)
         self.proposing.reconcile()
         self._probe: tuple[float, HostProbe] | None = None

@@ -1,0 +1,187 @@
+"""The steps of an iterate run as it stands: what has been done, what is submitted next, and what a measurement's job says.
+
+A step is a child run, found by its name. `need` answers the finished child, submits one that is missing, and raises Waiting until it has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+
+from engine.base.clock import Clock, seconds_between
+from engine.base.files import read_json
+from engine.base.paths import Workspace
+from engine.config import ModelProfile, Output, Profile
+from engine.evaluate import records as measurements
+from engine.evaluate.compile import CompiledDomain, load_compiled
+from engine.evaluate.types import EvaluationSummary, ItemResult, Split
+from engine.generate.open import served_as
+from engine.generate.servers import ModelServers
+from engine.generate.types import PreparedBase
+from engine.iterate.history import History
+from engine.iterate.measure import evaluate_job
+from engine.iterate.types import IterateJob, Iteration
+from engine.jobs.supervisor import Supervisor
+from engine.jobs.types import Run, RunConfig, RunKind
+from engine.loading import load_domain
+from engine.store.artifacts import Artifacts
+from engine.store.store import Store
+
+KEPT_DOMAINS = 4
+"""Compiled domains that stay in memory."""
+PROFILE: TypeAdapter[Profile] = TypeAdapter(Profile)
+
+
+class Waiting(Exception):
+    """A step was submitted or is still running."""
+
+
+class StepFailed(Exception):
+    """A child run ended without success; the iterate run ends with its error."""
+
+    def __init__(self, child: Run) -> None:
+        super().__init__(child.id)
+        self.child = child
+
+
+class Measured(NamedTuple):
+    """A subject and its measurement."""
+
+    subject: str
+    evaluation_id: str
+    summary: EvaluationSummary
+
+
+class LoopContext:
+    """What every iterate run of one engine works with."""
+
+    def __init__(self, store: Store, artifacts: Artifacts, workspace: Workspace, supervisor: Supervisor, servers: ModelServers, clock: Clock) -> None:
+        self.store = store
+        self.artifacts = artifacts
+        self.workspace = workspace
+        self.supervisor = supervisor
+        self.servers = servers
+        self.clock = clock
+        self.history = History(store, artifacts)
+        self._compiled: dict[str, CompiledDomain] = {}
+
+    def compiled(self, digest: str) -> CompiledDomain:
+        """A compiled domain, read and checked once: a run is advanced every other second while its steps work."""
+        if digest not in self._compiled:
+            self._compiled = {digest: load_compiled(self.workspace, digest)} | dict(list(self._compiled.items())[: KEPT_DOMAINS - 1])
+        return self._compiled[digest]
+
+
+class Steps:
+    """One iterate run: its job, its children and what they measured."""
+
+    def __init__(self, context: LoopContext, run: Run) -> None:
+        self.context = context
+        self.run = run
+        config = RunConfig.model_validate(read_json(context.workspace.run(run.id).config))
+        self.job = IterateJob.model_validate(config.job)
+        self.profile = PROFILE.validate_python(self.job.profile)
+        self.children = {child.step: child for child in context.supervisor.list(parent=run.id)}
+
+    # -- children ------------------------------------------------------------------------------------------------------------------
+
+    def start(self, step: str, kind: RunKind, make_job: Callable[[], dict[str, Any]], **arguments: Any) -> Run | None:
+        """The finished child of `step`, or None while it runs; submits it when it is not there yet. `arguments` are kept with the run."""
+        child = self.children.get(step)
+        if child is None:
+            child = self.context.supervisor.submit(
+                kind,
+                cluster=self.run.cluster,
+                job=make_job(),
+                arguments={"step": step, **arguments},
+                key=f"{self.run.id}/{step}",
+                parent=self.run.id,
+                step=step,
+                seed=self.job.seed,
+            )
+            self.children[step] = child
+        if child.state in ("failed", "cancelled"):
+            raise StepFailed(child)
+        return child if child.state == "succeeded" else None
+
+    def need(self, step: str, kind: RunKind, make_job: Callable[[], dict[str, Any]], **arguments: Any) -> Run:
+        """The finished child of `step`; raises Waiting until then."""
+        child = self.start(step, kind, make_job, **arguments)
+        if child is None:
+            raise Waiting
+        return child
+
+    @staticmethod
+    def dump(job: Any) -> dict[str, Any]:
+        dumped: dict[str, Any] = job.model_dump(mode="json")
+        return dumped
+
+    # -- measurements --------------------------------------------------------------------------------------------------------------
+
+    def measure(self, step: str, subject: str, base: PreparedBase, compiled: CompiledDomain) -> Measured:
+        """Measures `subject` on core and held-out."""
+        return self.measured(self.need(step, "evaluate", lambda: self.evaluate_job(subject, base, compiled)))
+
+    def measured_floor(self, run: Run) -> Measured | None:
+        """The floor; None when no baseline fits this output."""
+        summary = measurements.find_summary(self.context.store, run.id)
+        return None if summary is None else Measured(summary.subject, run.id, summary)
+
+    def measured(self, run: Run) -> Measured:
+        summary = measurements.summary(self.context.store, run.id)
+        return Measured(summary.subject, run.id, summary)
+
+    def challenger(self, iteration: Iteration) -> Measured:
+        evaluation_id = iteration.challenger_evaluation
+        return Measured(iteration.challenger, evaluation_id, measurements.summary(self.context.store, evaluation_id))
+
+    def results(self, measured: Measured, split: Split) -> list[ItemResult]:
+        return measurements.item_results(self.context.store, self.context.artifacts, measured.evaluation_id, split)
+
+    def evaluate_job(self, subject: str, base: PreparedBase, compiled: CompiledDomain) -> dict[str, Any]:
+        """The job that measures a subject as every measurement of the loop is made."""
+        output, generation = compiled.domain.contract.output, compiled.manifest.generation
+        return self.measuring(subject, base, domain=self.job.domain, digest=compiled.digest, output=output, generation=generation)
+
+    def guard_job(self, subject: str, base: PreparedBase, suite: str, digest: str) -> dict[str, Any]:
+        """The job that measures a subject on the no-harm suite, whose items are all held out."""
+        output = load_domain(self.context.workspace, suite).contract.output
+        return self.measuring(subject, base, domain=suite, digest=digest, output=output, splits=("held_out",))
+
+    def measuring(self, subject: str, base: PreparedBase, *, domain: str, digest: str, output: Output, **how: Any) -> dict[str, Any]:
+        job = evaluate_job(
+            self.context.store,
+            self.context.artifacts,
+            subject=subject,
+            model=self.job.model,
+            profile=self.profile,
+            base=base,
+            domain=domain,
+            domain_digest=digest,
+            output=output,
+            device=self.job.device,
+            **how,
+        )
+        return self.dump(job)
+
+    def merges(self) -> bool:
+        return isinstance(self.profile, ModelProfile) and served_as(self.profile, self.job.device) == "merged"
+
+    # -- time ----------------------------------------------------------------------------------------------------------------------
+
+    def step_seconds(self) -> dict[str, float]:
+        """Wall time of each finished step, waiting for a worker included."""
+        return {
+            str(step): seconds_between(child.created_at, child.finished_at) for step, child in self.children.items() if child.finished_at is not None
+        }
+
+    def phase_seconds(self) -> dict[str, float]:
+        """Wall time by phase, summed over rounds. Steps that ran side by side both count, so the phases can add up to more than `total`."""
+        phases: dict[str, float] = {}
+        for step, seconds in self.step_seconds().items():
+            phase = step.partition(".")[2]
+            phases[phase] = round(phases.get(phase, 0.0) + seconds, 3)
+        phases["total"] = round(seconds_between(self.run.created_at, self.context.clock()), 3)
+        return phases

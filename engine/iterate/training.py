@@ -1,0 +1,202 @@
+"""A round's training: its settings from the ledger, its method, and the steps that carry it out (`driver.py` lists them)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from engine.config import ModelProfile
+from engine.curate.jobs import PairsJob
+from engine.evaluate.compile import CompiledDomain
+from engine.generate.types import PreparedBase
+from engine.iterate.measure import BASE, weights_of
+from engine.iterate.methods import GIVE_WAY, MEMORY_FACTORS, method_of, rows_made
+from engine.iterate.scheduling import facts_of, has_diverged, history
+from engine.iterate.steps import Measured, StepFailed, Steps
+from engine.jobs.types import Run
+from engine.train import records as versions
+from engine.train.jobs import TrainJob
+from engine.train.plan import plan_training, unscheduled
+from engine.train.preference_plan import CPU_SECONDS
+from engine.train.records import Version
+from engine.train.schedule import schedule
+from engine.train.types import Facts, Method, PastRound, Schedule, Suggestion, TrainPlan
+
+
+class Trained(NamedTuple):
+    """A round's finished training, with the schedule and the plan that it followed."""
+
+    run: Run
+    chosen: Schedule
+    plan: TrainPlan
+
+
+class RoundTraining:
+    """The training of one round: what is decided about it, and its steps."""
+
+    def __init__(self, steps: Steps, number: int, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain) -> None:
+        self.steps = steps
+        self.number = number
+        self.incumbent = incumbent
+        self.base = base
+        self.compiled = compiled
+        self.store = steps.context.store
+        self.job = steps.job
+        self.profile = steps.profile
+        self.overrides = compiled.domain.train
+
+    def schedule(self) -> Schedule:
+        """The round's settings, from the ledger. Once decided they stand with the round's first step; a search is a step of its own."""
+        if (child := self.steps.children.get(f"{self.number}.curate")) is not None and "schedule" in child.arguments:
+            return Schedule.model_validate(child.arguments["schedule"])
+        this_round = [child.id for step, child in self.steps.children.items() if str(step).startswith(f"{self.number}.train")]
+        past, facts = self.history(without=this_round), self.facts()
+        chosen = schedule(past, self.profile, self.overrides, facts)
+        if (asked := chosen.search) is None:
+            return chosen
+        found = self.steps.need(f"{self.number}.search", "search", lambda: self.steps.dump(asked))
+        return schedule(past, self.profile, self.overrides, facts, Suggestion.model_validate(found.output))
+
+    def train(self, chosen: Schedule, curated: Run) -> Trained:
+        """Trains by the method that the domain sets or the schedule chose. One that finds nothing to learn from, or collapses, gives way to SFT on
+        the same rows; the plan says so."""
+        method = method_of(self.overrides, chosen)
+        if method == "sft":
+            return self.supervised(f"{self.number}.train", chosen, curated)
+        try:
+            return self.preferring(method, chosen, curated)
+        except StepFailed as failure:
+            error = failure.child.error
+            if error is None or error.code not in GIVE_WAY:
+                raise
+            usual = unscheduled(self.profile, self.overrides)
+            why = f"SFT instead of {method.upper()}: {error.message}"
+            changes = {"method": "sft", "warm_start": False, "learning_rate": usual.learning_rate, "reasons": (*chosen.reasons, why)}
+            return self.supervised(f"{self.number}.train_sft", chosen.model_copy(update=changes), curated)
+
+    def preferring(self, method: Method, chosen: Schedule, curated: Run) -> Trained:
+        """GRPO or DPO, from the incumbent's adapter where there is one. A training may take a quarter of the run's time."""
+        rows_of = curated
+        if method == "dpo":
+            rows_of = self.steps.need(f"{self.number}.pairs", "pairs", lambda: self.steps.dump(self.pairs_job(curated)))
+        start = self.incumbent_version()
+        plan = self.plan(
+            rows_made(rows_of),
+            chosen,
+            method=method,
+            start=None if start is None else start.plan.lora,
+            max_tokens=self.compiled.domain.contract.output.max_tokens,
+            seconds=min(CPU_SECONDS, self.job.budget.max_minutes * 60 / 4),
+        )
+        chosen = chosen.model_copy(update={"method": method, "learning_rate": plan.learning_rate})
+        return self.step(f"{self.number}.train", chosen, plan, rows_of, digest=self.compiled.digest)
+
+    def supervised(self, step: str, chosen: Schedule, curated: Run) -> Trained:
+        """SFT. One that diverges is tried once more, as the schedule says after a divergence; where that changes nothing (the domain fixes the
+        rate), the run ends with its error."""
+        rows = int((curated.output or {})["rows"])
+        try:
+            return self.step(step, chosen, self.plan(rows, chosen), curated)
+        except StepFailed as failure:
+            if not has_diverged(failure.child):
+                raise
+            if (child := self.steps.children.get(f"{self.number}.train_again")) is not None:
+                again = Schedule.model_validate(child.arguments["schedule"])
+            else:
+                again = schedule(self.history(), self.profile, self.overrides, self.facts())
+            if again.learning_rate >= chosen.learning_rate:
+                raise
+        return self.step(f"{self.number}.train_again", again, self.plan(rows, again), curated)
+
+    def plan(self, rows: int, chosen: Schedule, **how: Any) -> TrainPlan:
+        """The plan that follows from a schedule."""
+        return plan_training(
+            self.profile,
+            self.overrides,
+            rows=rows,
+            device=self.job.device,
+            seed=self.job.seed,
+            merge=self.steps.merges(),
+            iteration=self.number,
+            schedule=chosen,
+            **how,
+        )
+
+    def step(self, name: str, chosen: Schedule, plan: TrainPlan, rows_of: Run, *, digest: str | None = None) -> Trained:
+        """The finished training step."""
+        run = self.steps.need(
+            name,
+            "train",
+            lambda: self.steps.dump(self.train_job(rows_of, plan, digest=digest)),
+            schedule=self.steps.dump(chosen),
+            incumbent=self.incumbent.subject,
+        )
+        return Trained(run, chosen, plan)
+
+    # -- what the ledger and the store say -----------------------------------------------------------------------------------------
+
+    def history(self, without: Sequence[str] = ()) -> list[PastRound]:
+        """The cluster's ledger over all its runs about this domain and model."""
+        return history(self.store, str(self.steps.run.cluster), domain=self.job.domain, model=self.job.model, without=without)
+
+    def facts(self) -> Facts:
+        """What stands when a round begins."""
+        version = self.incumbent_version()
+        largest = self.profile.lora.rank if isinstance(self.profile, ModelProfile) and not self.steps.merges() else None
+        return facts_of(
+            pool_rows=len(self.compiled.pool),
+            incumbent=self.incumbent.subject,
+            incumbent_lora=None if version is None or version.base != self.base.digest else version.plan.lora,
+            summary=self.incumbent.summary,
+            core=self.steps.results(self.incumbent, "core"),
+            metric=self.compiled.domain.eval.accept.metric,
+            largest_rank=largest,
+            seed=self.job.seed,
+        )
+
+    def incumbent_version(self) -> Version | None:
+        """The incumbent; None where that is the base."""
+        return None if self.incumbent.subject == BASE else versions.version(self.store, self.incumbent.subject)
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------------------
+
+    def pairs_job(self, curated: Run) -> PairsJob:
+        """The incumbent's answers to the prompts of the curated rows."""
+        artifacts, dataset = self.steps.context.artifacts, dataset_of(curated)
+        subject = self.incumbent.subject
+        return PairsJob(
+            domain_digest=self.compiled.digest,
+            dataset=str(artifacts.path(dataset)),
+            dataset_digest=dataset,
+            model=self.job.model,
+            profile=self.profile,
+            base=self.base,
+            weights=None if subject == BASE else weights_of(self.store, artifacts, subject, self.base),
+            subject=subject,
+            seed=self.job.seed + self.number - 1,
+            device=self.job.device,
+        )
+
+    def train_job(self, rows_of: Run, plan: TrainPlan, *, digest: str | None) -> TrainJob:
+        """The training job. The model server stops first when both do not fit into memory."""
+        artifacts, dataset = self.steps.context.artifacts, dataset_of(rows_of)
+        if isinstance(self.profile, ModelProfile):
+            needed = self.profile.training.memory_gib * MEMORY_FACTORS[plan.method]
+            self.steps.context.servers.stop_for_training(int(needed * 2**30), self.job.device)
+        going_on = self.incumbent_version() if plan.warm_start else None
+        return TrainJob(
+            model=self.job.model,
+            profile=self.profile,
+            base=self.base,
+            dataset=str(artifacts.path(dataset)),
+            dataset_digest=dataset,
+            domain_digest=digest,
+            plan=plan,
+            warm_start=None if going_on is None else str(artifacts.path(going_on.adapter)),
+            device=self.job.device,
+        )
+
+
+def dataset_of(run: Run) -> str:
+    """Digest of the rows (or pairs) that a run made."""
+    return str((run.output or {})["artifacts"]["dataset"])
