@@ -58,7 +58,7 @@ def test_drafts_are_staged_and_nothing_else_changes(engine: Engine) -> None:
     assert len(page.proposals) == 4
     assert {line.state for line in page.proposals} == {"staged"}
     assert page.waiting == 4
-    assert "no teachers" in page.summary
+    assert "teachers and captured inputs do not draft yet" in page.summary
     assert domain_digest(engine.workspace, "tickets") == before
     assert engine.list_proposals("tickets").proposals == page.proposals
     assert len({line.parent for line in page.proposals}) == 4
