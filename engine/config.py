@@ -547,6 +547,15 @@ class Teacher(Record):
     answered. `both`: only rows on which teacher and label agree are taught. An answer agrees when the domain's rubric passes it against the label."""
 
 
+class Rehearsal(Record):
+    """Rows of another domain that a training set holds besides the domain's own, so that what the base could do is not unlearnt."""
+
+    suite: Identifier = "no_harm"
+    """A folder in `domains/` with training rows."""
+    share: Share = 0.1
+    """Rehearsal rows as a share of the domain's own; at most as many as there are."""
+
+
 class TrainOverrides(Record):
     """What this domain changes in the profile's training settings; null keeps the profile's."""
 
@@ -566,6 +575,8 @@ class TrainOverrides(Record):
     """Share of a training set that is drawn evenly from the pool rather than aimed at failure patterns; null begins with a half."""
     source: Literal["labels", "teacher"] = "labels"
     """What is taught: the labels, or the answers of the first usable of `teachers`. With none usable, the labels."""
+    rehearse: Rehearsal | None = None
+    """What to rehearse besides; null rehearses nothing."""
 
 
 class Diagnosing(Record):

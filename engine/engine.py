@@ -154,6 +154,7 @@ class Engine:
             seed=file.defaults.seed,
             device=device(self.probe()),
             incumbent=incumbent,
+            rehearse_digest=None if domain.train.rehearse is None else domain_digest(self.workspace, domain.train.rehearse.suite),
             no_harm_digest=None if guard is None else domain_digest(self.workspace, guard.suite),
             teachers=teachers_to_ask(file.models, domain),
         )

@@ -10,6 +10,15 @@ from engine.curate.types import PairCounts, TargetPattern, TaughtRows
 from engine.generate.types import PreparedBase, Weights
 
 
+class RehearseJob(Record):
+    """Rows of another domain to mix in."""
+
+    domain: str
+    domain_digest: str
+    share: Share
+    """Of the domain's own rows."""
+
+
 class CurateJob(Record):
     """One training set to make."""
 
@@ -24,6 +33,7 @@ class CurateJob(Record):
     """A teacher's answers, taught in the place of labels; null teaches the labels."""
     notes: tuple[str, ...] = ()
     """What is to be said of the choice between them, in sentences; joins the reasons."""
+    rehearse: RehearseJob | None = None
 
 
 class CurateOutput(Record):
@@ -34,6 +44,8 @@ class CurateOutput(Record):
     distinct_rows: int
     aimed: int
     replay: int
+    rehearsed: int = 0
+    """Rows of another domain."""
     per_pattern: dict[str, int]
     reasons: tuple[str, ...]
     compared: int

@@ -13,17 +13,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engine.base.digests import file_sha256
+from engine.base.digests import digest_of, file_sha256
 from engine.base.files import read_jsonl, write_json, write_jsonl
 from engine.base.paths import Workspace
-from engine.curate.jobs import CurateJob, CurateOutput
+from engine.curate.jobs import CurateJob, CurateOutput, RehearseJob
 from engine.curate.leakage import find_leaks, refuse_leaks
 from engine.curate.select import select_rows
 from engine.curate.teach import taught_pool
 from engine.curate.types import TaughtRows
 from engine.errors import ArtifactCorrupt, DomainInvalid
 from engine.evaluate.answers import parse_answer
-from engine.evaluate.compile import CompiledDomain, load_compiled
+from engine.evaluate.compile import CompiledDomain, compile_domain, load_compiled
 from engine.evaluate.prompts import render_messages, render_target
 from engine.evaluate.types import TrainingRow
 from engine.jobs.types import Progress
@@ -58,14 +58,18 @@ def curate(context: WorkerContext) -> dict[str, Any]:
 
     dataset = context.paths.outputs / "dataset.jsonl"
     rendered = {row.id: rendered_row(compiled, row) for row in chosen}
-    write_jsonl(dataset, [rendered[row_id] for row_id in selection.rows])
+    rows = [rendered[row_id] for row_id in selection.rows]
+    rehearsed = [] if job.rehearse is None else rehearsal(context, job.rehearse, compiled, len(rows), job.seed)
+    said = [f"{len(rehearsed)} rows of {job.rehearse.domain} are rehearsed besides."] if job.rehearse else []
+    write_jsonl(dataset, mixed(rows, rehearsed, job.seed))
     output = CurateOutput(
-        rows=len(selection.rows),
+        rows=len(rows) + len(rehearsed),
         distinct_rows=len(chosen),
         aimed=selection.aimed,
         replay=selection.replay,
+        rehearsed=len(rehearsed),
         per_pattern=selection.per_pattern,
-        reasons=(*selection.reasons, *job.notes),
+        reasons=(*selection.reasons, *job.notes, *said),
         compared=len(compiled.scenarios),
         dataset=file_sha256(dataset),
         domain=compiled.digest,
@@ -84,6 +88,24 @@ def taught_values_of(compiled: CompiledDomain, taught: TaughtRows) -> dict[str, 
         raise ArtifactCorrupt(f"the answers of teacher {taught.teacher} are not the ones that this run was given", next_step="Ask the teacher again.")
     output = compiled.domain.contract.output
     return {row["id"]: parse_answer(output, row["completion"]).value for row in read_jsonl(path)}
+
+
+def rehearsal(context: WorkerContext, job: RehearseJob, compiled: CompiledDomain, own_rows: int, seed: int) -> list[dict[str, Any]]:
+    """Lines of another domain, rendered as that domain renders them, chosen by hash. They are kept apart from both domains' evaluation items."""
+    other = compile_domain(Workspace(Path(context.config.workspace)), job.domain, job.domain_digest)
+    if not other.pool:
+        raise DomainInvalid(f"the domain {other.name} has no rows to rehearse", next_step="Give it data.train, or set train.rehearse to null.")
+    chosen = sorted(other.pool, key=lambda row: digest_of([seed, row.id]))[: round(own_rows * job.share)]
+    for suite in (other, compiled):
+        refuse_leaks(find_leaks(chosen, suite.scenarios, suite.domain.data.near_duplicate))
+    return [{**rendered_row(other, row), "id": f"{other.name}/{row.id}"} for row in chosen]
+
+
+def mixed(rows: list[dict[str, Any]], rehearsed: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """The rows in their order with the rehearsed ones strewn between them."""
+    placed = [(place / max(1, len(rows)), row) for place, row in enumerate(rows)]
+    strewn = [(int(digest_of([seed, "place", row["id"]])[:8], 16) / 0xFFFFFFFF, row) for row in rehearsed]
+    return [row for _, row in sorted([*placed, *strewn], key=lambda pair: pair[0])]
 
 
 def rendered_row(compiled: CompiledDomain, row: TrainingRow) -> dict[str, Any]:

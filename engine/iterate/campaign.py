@@ -10,7 +10,7 @@ from typing import Any
 from engine.base.clock import seconds_between
 from engine.curate import records as curation
 from engine.curate.golden import golden_answers, lost_golden
-from engine.curate.jobs import CurateJob
+from engine.curate.jobs import CurateJob, RehearseJob
 from engine.curate.select import target_patterns
 from engine.curate.types import TaughtRows
 from engine.diagnose.jobs import TryCheapOutput
@@ -31,6 +31,7 @@ from engine.iterate.clauses import no_harm_clause
 from engine.iterate.decide import Outcome, decide, stop_reason, with_clause
 from engine.iterate.held_out import anchor_score, held_out_items, held_out_notes, held_out_state, must_stop, rotation_reason
 from engine.iterate.measure import BASE
+from engine.iterate.methods import method_of
 from engine.iterate.propose import PERSISTENT_ROUNDS, stage_after_run
 from engine.iterate.scheduling import noted
 from engine.iterate.steps import LoopContext, Measured, Steps, Waiting
@@ -295,7 +296,15 @@ class Campaign(Steps):
             seed=self.job.seed + number - 1,
             taught=taught,
             notes=self.teacher_notes(),
+            rehearse=self.rehearsal(compiled, chosen),
         )
+
+    def rehearsal(self, compiled: CompiledDomain, chosen: Schedule) -> RehearseJob | None:
+        """What is rehearsed besides the domain's own rows, as it was when the run was accepted. SFT only: rewards and pairs are of this domain."""
+        wanted = compiled.domain.train.rehearse
+        if wanted is None or self.job.rehearse_digest is None or method_of(compiled.domain.train, chosen) != "sft":
+            return None
+        return RehearseJob(domain=wanted.suite, domain_digest=self.job.rehearse_digest, share=wanted.share)
 
     def taught(self, compiled: CompiledDomain) -> TaughtRows | None:
         """The answers of the first teacher that is usable, asking one after the other; None where the labels are taught."""

@@ -26,6 +26,8 @@ class IterateJob(Record):
     device: Device
     incumbent: str
     """Version id, or `base`."""
+    rehearse_digest: str | None = None
+    """Of the domain whose rows are rehearsed; null where the domain names none."""
     no_harm_digest: str | None = None
     """Of the suite that guards what the domain's own does not look at; null where the domain names none."""
     teachers: tuple[KnownTeacher, ...] = ()
