@@ -346,6 +346,12 @@ PROMISES: tuple[Promise, ...] = (
         "iterate/test_proposals.py",
         "server/test_surfaces.py::test_an_agent_stages_scenarios_and_a_person_decides",
     ),
+    promise(
+        "curate.rehearse",
+        "What the base could do may be rehearsed with rows of another domain, which pass the leakage guard of both.",
+        "curate/test_worker.py::test_rows_of_another_domain_are_rehearsed_as_that_domain_renders_them",
+        "curate/test_worker.py::test_a_rehearsed_row_that_is_an_evaluation_item_of_either_domain_stops_the_run",
+    ),
     # ---- 6. tools and surfaces --------------------------------------------------------------------------------------------------
     promise(
         "tools.one",

@@ -87,3 +87,38 @@ def test_training_rows_never_share_an_id_s_text_with_any_evaluation_split(tmp_pa
     assert result["output"]["compared"] == 240
     evaluation = {row["input"]["message"] for row in workspaces.rows(1000, 240)}
     assert not [row for row in read_jsonl(paths.outputs / "dataset.jsonl") if any(text in row["messages"][-1]["content"] for text in evaluation)]
+
+
+def with_manners(root: Path) -> tuple[Workspace, str]:
+    """A workspace with a second domain to rehearse: text answers under another system message."""
+    workspace = workspaces.make_workspace(root)
+    contract = {"description": "Chats.", "system": "Be kind.", "user": "{{ message }}", "output": {"kind": "text", "max_tokens": 24}}
+    manners = workspaces.domain_file(title="Manners", contract=contract, eval={"checks": [{"kind": "conduct"}]})
+    del manners["data"]["splits"]["stratify"]
+    spoken = [{**row, "expected": f"Answer {row['id']}."} for row in workspaces.rows(5000, 60)]
+    workspaces.write_domain(workspace, "manners", manners, train=spoken, evaluation=[{**row, "expected": "answer"} for row in workspaces.rows(7000, 20)])
+    return workspace, domain_digest(workspace, "manners")
+
+
+def test_rows_of_another_domain_are_rehearsed_as_that_domain_renders_them(tmp_path: Path) -> None:
+    workspace, digest = with_manners(tmp_path)
+    paths, result = curated(workspace, "curate-alone")
+    alone = read_jsonl(paths.outputs / "dataset.jsonl")
+    paths, result = curated(workspace, "curate-rehearsed", rehearse={"domain": "manners", "domain_digest": digest, "share": 0.1})
+    rows = read_jsonl(paths.outputs / "dataset.jsonl")
+    rehearsed = [row for row in rows if row["id"].startswith("manners/")]
+    assert [row for row in rows if row not in rehearsed] == alone
+    assert (len(rehearsed), result["output"]["rehearsed"], result["output"]["rows"]) == (8, 8, 88)
+    assert all(row["messages"][0]["content"] == "Be kind." and row["completion"].startswith("Answer ") for row in rehearsed)
+    assert "8 rows of manners are rehearsed besides." in result["output"]["reasons"]
+
+
+def test_a_rehearsed_row_that_is_an_evaluation_item_of_either_domain_stops_the_run(tmp_path: Path) -> None:
+    workspace, _ = with_manners(tmp_path)
+    held = workspaces.rows(1000, 1)[0]
+    train = workspace.domain("manners") / "data" / "train.jsonl"
+    train.write_text(json.dumps({**held, "expected": "Copied.", "id": "copied"}) + "\n")
+    job = {"domain": "manners", "domain_digest": domain_digest(workspace, "manners"), "share": 1.0}
+    _, result = curated(workspace, "curate-leak", rehearse=job)
+    assert result["error"]["code"] == "leakage_found"
+    assert "'copied'" in result["error"]["message"]
