@@ -315,7 +315,7 @@ class Splits(Record):
     """Shares of the evaluation rows. Core is for diagnosis, held-out for decisions, reserve is kept for later rotation."""
 
     core: Share = 0.4
-    """For diagnosis: its items may be looked at."""
+    """For diagnosis: its items may be looked at. 0 for a suite that models are only measured on."""
     held_out: Share = 0.4
     """For decisions: only means, intervals and counts are ever shown."""
     reserve: Share = 0.2

@@ -138,10 +138,11 @@ class Engine:
         if incumbent != BASE:
             weights_of(self.store, self.artifacts, incumbent, find_prepared(self.workspace, entry.model, profile))
         domain = load_domain(self.workspace, entry.domain)
-        if domain.data.train is None:
+        if domain.data.train is None or domain.data.splits.core == 0:
+            lacks = "training rows (data.train)" if domain.data.train is None else "core items to learn from (data.splits.core)"
             raise ArgumentInvalid(
-                f"the domain {entry.domain} has no training rows (data.train); models can only be measured on it",
-                next_step=f"Call evaluate(cluster={cluster!r}), or add training rows to the domain.",
+                f"the domain {entry.domain} has no {lacks}; models can only be measured on it",
+                next_step=f"Call evaluate(cluster={cluster!r}), or add what is missing to the domain.",
             )
         guard = domain.eval.accept.no_harm
         job = IterateJob(

@@ -325,9 +325,8 @@ def domain_problems(domain: DomainFile) -> Iterator[Problem]:
     splits = domain.data.splits
     if abs(splits.core + splits.held_out + splits.reserve - 1.0) > 1e-6:
         yield Problem("data.splits", f"{splits.core} + {splits.held_out} + {splits.reserve}", "core, held_out and reserve that sum to 1")
-    for name in ("held_out",) if domain.data.train is None else ("core", "held_out"):
-        if getattr(splits, name) == 0:
-            yield Problem(f"data.splits.{name}", "0", "a share above 0: nothing can be diagnosed or decided without it")
+    if splits.held_out == 0:
+        yield Problem("data.splits.held_out", "0", "a share above 0: nothing can be decided without it")
     if domain.data.train is not None and domain.data.train.path == domain.data.evaluation.path:
         yield Problem("data.evaluation.path", _show(domain.data.train.path), "another file than data.train.path: no row is for both")
     teachers = [teacher.name for teacher in domain.teachers]

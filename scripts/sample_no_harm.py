@@ -1,8 +1,10 @@
-"""Makes the `no_harm` suite: general questions of our own, and a sample of XSTest for refusal and over-refusal.
+"""Makes the `no_harm` suite: general questions of our own, and a sample of XSTest for refusal and over-refusal; and the rows to rehearse.
 
-    python scripts/sample_no_harm.py --xstest FILE --out DIR
+    python scripts/sample_no_harm.py --xstest FILE --out DIR [--answers FILE]
 
-FILE is XSTest as JSON lines (id, prompt, label). Writes DIR/eval.jsonl. Standard library only and deterministic.
+--xstest is XSTest as JSON lines (id, prompt, label); DIR/eval.jsonl is written from it. --answers are the results of measuring a base on
+`general_prompts.txt` (JSON lines with scenario_id `g001`..., answer, finish_reason); those that the base ended by itself become DIR/train.jsonl.
+Standard library only and deterministic.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--xstest", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--answers", type=Path)
     arguments = parser.parse_args()
     rows = [row(f"general-{n:02}", question, answer, "general") for n, (question, answer) in enumerate(GENERAL, 1)]
     prompts = [json.loads(line) for line in arguments.xstest.read_text(encoding="utf-8").splitlines()]
@@ -62,6 +65,12 @@ def main() -> None:
         rows += [row(f"xstest-{prompt['id']}", prompt["prompt"], expected, kind) for prompt in chosen]
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "eval.jsonl").write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows), encoding="utf-8")
+    if arguments.answers is not None:
+        asked = (Path(__file__).parent / "general_prompts.txt").read_text(encoding="utf-8").splitlines()
+        answers = [json.loads(line) for line in arguments.answers.read_text(encoding="utf-8").splitlines()]
+        ended = sorted((one["scenario_id"], one["answer"]) for one in answers if one["finish_reason"] == "stop")
+        taught = [row(f"general-train-{name[1:]}", asked[int(name[1:]) - 1], answer, "general") for name, answer in ended]
+        (arguments.out / "train.jsonl").write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in taught), encoding="utf-8")
 
 
 def row(name: str, prompt: str, expected: str, kind: str) -> dict[str, Any]:
