@@ -224,6 +224,8 @@ class ModelServers:
             if report.verdict != "mismatch":
                 self._record_proved(started.record, plan, weights)
                 return report
+            if mismatch is not None:
+                break  # a new server says the same: it is the files
             mismatch = report
             self._discard(directory, started.record)
         if mismatch is not None:
