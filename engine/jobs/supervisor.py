@@ -188,11 +188,6 @@ class Supervisor:
         self._note_change(answer["id"], parent)
         return self.get(answer["id"])
 
-    def find(self, key: str) -> Run | None:
-        """The run that was submitted with `key`."""
-        answer = self._store.answer_of(f"run/{key}")
-        return None if answer is None else self.get(answer["id"])
-
     def get(self, run_id: str) -> Run:
         """One run. Raises NotFound, naming the latest ones."""
         return records.get(self._store, run_id)
