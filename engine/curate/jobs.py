@@ -19,6 +19,15 @@ class RehearseJob(Record):
     """Of the domain's own rows."""
 
 
+class RowLosses(Record):
+    """What a training left of its rows' losses."""
+
+    path: str
+    """Absolute; the store's artifact."""
+    digest: str
+    """SHA-256 of that file."""
+
+
 class CurateJob(Record):
     """One training set to make."""
 
@@ -34,6 +43,8 @@ class CurateJob(Record):
     notes: tuple[str, ...] = ()
     """What is to be said of the choice between them, in sentences; joins the reasons."""
     rehearse: RehearseJob | None = None
+    judged_by: tuple[RowLosses, ...] = ()
+    """Earlier trainings on rows of this pool, oldest first; a row whose label the last of them that it took part in makes doubtful is set aside."""
 
 
 class CurateOutput(Record):
@@ -46,6 +57,8 @@ class CurateOutput(Record):
     replay: int
     rehearsed: int = 0
     """Rows of another domain."""
+    set_aside: int = 0
+    """Rows of the pool whose label is doubtful."""
     per_pattern: dict[str, int]
     reasons: tuple[str, ...]
     compared: int

@@ -3,6 +3,7 @@
     outputs/
       dataset.jsonl      {"id", "messages": [...], "completion"}: the prompt as evaluation renders it, the answer to be learnt
       manifest.json      how it was made: job, counts, reasons and digests
+      doubtful.jsonl     {"id", "loss", "posterior"}: rows that were set aside, where earlier trainings give reason to
 
 The same job writes the same bytes, so a run that was killed is simply done again. Whether a row fits into the model's context is for the
 training worker to judge, which has the tokenizer.
@@ -10,13 +11,15 @@ training worker to judge, which has the tokenizer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.base.digests import digest_of, file_sha256
-from engine.base.files import read_jsonl, write_json, write_jsonl
+from engine.base.files import read_json, read_jsonl, write_json, write_jsonl
 from engine.base.paths import Workspace
-from engine.curate.jobs import CurateJob, CurateOutput, RehearseJob
+from engine.curate.doubt import Doubt, doubts_of
+from engine.curate.jobs import CurateJob, CurateOutput, RehearseJob, RowLosses
 from engine.curate.leakage import find_leaks, refuse_leaks
 from engine.curate.select import select_rows
 from engine.curate.teach import taught_pool
@@ -40,9 +43,10 @@ def curate(context: WorkerContext) -> dict[str, Any]:
     pool = compiled.pool if job.taught is None else taught_pool(compiled.pool, values, job.taught.trust)
     if not pool:
         raise DomainInvalid(f"the teacher of {compiled.name} leaves no row to train on", next_step="Raise its max_answers, or trust the labels.")
-    context.report(Progress(phase="selecting", message=f"choosing from {len(pool)} rows"))
+    doubts = doubted(pool, job.judged_by)
+    context.report(Progress(phase="selecting", message=f"choosing from {len(pool)} rows, {len(doubts)} of them set aside as doubtful"))
     selection = select_rows(
-        pool,
+        [row for row in pool if row.id not in doubts],
         job.patterns,
         max_rows=job.max_rows,
         replay_share=job.replay_share,
@@ -61,6 +65,8 @@ def curate(context: WorkerContext) -> dict[str, Any]:
     rows = [rendered[row_id] for row_id in selection.rows]
     rehearsed = [] if job.rehearse is None else rehearsal(context, job.rehearse, compiled, len(rows), job.seed)
     said = [f"{len(rehearsed)} rows of {job.rehearse.domain} are rehearsed besides."] if job.rehearse else []
+    if doubts:
+        said.append(f"{len(doubts)} of {len(pool)} rows are set aside: a model that has learnt the others finds their labels unlikely.")
     write_jsonl(dataset, mixed(rows, rehearsed, job.seed))
     output = CurateOutput(
         rows=len(rows) + len(rehearsed),
@@ -68,6 +74,7 @@ def curate(context: WorkerContext) -> dict[str, Any]:
         aimed=selection.aimed,
         replay=selection.replay,
         rehearsed=len(rehearsed),
+        set_aside=len(doubts),
         per_pattern=selection.per_pattern,
         reasons=(*selection.reasons, *job.notes, *said),
         compared=len(compiled.scenarios),
@@ -78,7 +85,24 @@ def curate(context: WorkerContext) -> dict[str, Any]:
         answers=None if job.taught is None else job.taught.dataset_digest,
     ).model_dump(mode="json")
     write_json(context.paths.outputs / "manifest.json", {"schema_version": 1, "job": job.model_dump(mode="json"), **output})
-    return {**output, "artifacts": {"dataset": "outputs/dataset.jsonl", "manifest": "outputs/manifest.json"}}
+    artifacts = {"dataset": "outputs/dataset.jsonl", "manifest": "outputs/manifest.json"}
+    if doubts:
+        listed = [{"id": doubt.row, "loss": doubt.loss, "posterior": doubt.posterior} for doubt in doubts.values()]
+        write_jsonl(context.paths.outputs / "doubtful.jsonl", listed)
+        artifacts["doubtful"] = "outputs/doubtful.jsonl"
+    return {**output, "artifacts": artifacts}
+
+
+def doubted(pool: Sequence[TrainingRow], judged_by: Sequence[RowLosses]) -> dict[str, Doubt]:
+    """The rows of the pool to set aside, least likely first. ArtifactCorrupt when a file of losses is not the one that was named."""
+    trainings: list[dict[str, float]] = []
+    for losses in judged_by:
+        path = Path(losses.path)
+        if not path.is_file() or file_sha256(path) != losses.digest:
+            raise ArtifactCorrupt("the row losses of a training are not the ones that this run was given", next_step="Start the iterate run again.")
+        trainings.append(read_json(path))
+    ids = {row.id for row in pool}
+    return {doubt.row: doubt for doubt in doubts_of([{row: loss for row, loss in losses.items() if row in ids} for losses in trainings])}
 
 
 def taught_values_of(compiled: CompiledDomain, taught: TaughtRows) -> dict[str, Any]:

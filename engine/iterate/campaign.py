@@ -10,7 +10,7 @@ from typing import Any
 from engine.base.clock import seconds_between
 from engine.curate import records as curation
 from engine.curate.golden import golden_answers, lost_golden
-from engine.curate.jobs import CurateJob, RehearseJob
+from engine.curate.jobs import CurateJob, RehearseJob, RowLosses
 from engine.curate.select import target_patterns
 from engine.curate.types import TaughtRows
 from engine.diagnose.jobs import TryCheapOutput
@@ -39,6 +39,7 @@ from engine.iterate.summary import final_score, iterate_output
 from engine.iterate.teaching import floor_bar, taught_rows, teach_job, teacher_note
 from engine.iterate.training import RoundTraining
 from engine.iterate.types import Clause, Iteration, PatternCount
+from engine.jobs import records as runs
 from engine.jobs.types import Run
 from engine.train import records as versions
 from engine.train.types import Schedule, TrainPlan
@@ -297,7 +298,17 @@ class Campaign(Steps):
             taught=taught,
             notes=self.teacher_notes(),
             rehearse=self.rehearsal(compiled, chosen),
+            judged_by=self.judges(),
         )
+
+    def judges(self) -> tuple[RowLosses, ...]:
+        """What earlier supervised trainings made of the training rows, oldest first: the incumbent's from before this run, and each round's."""
+        began_with = () if self.job.incumbent == BASE else (self.job.incumbent,)
+        trained = dict.fromkeys([*began_with, *(row.challenger for row in self.ledger)])
+        made_by = [versions.version(self.context.store, version).run_id for version in trained]
+        outputs = [runs.get(self.context.store, run_id).output or {} for run_id in made_by]
+        found = [output["artifacts"]["row_losses"] for output in outputs if "row_losses" in output.get("artifacts", {})]
+        return tuple(RowLosses(path=str(self.context.artifacts.path(digest)), digest=digest) for digest in found)
 
     def rehearsal(self, compiled: CompiledDomain, chosen: Schedule) -> RehearseJob | None:
         """What is rehearsed besides the domain's own rows, as it was when the run was accepted. SFT only: rewards and pairs are of this domain."""

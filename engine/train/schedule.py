@@ -14,7 +14,7 @@ The rules, in order, each a function with its ground in its docstring:
     rank_for_rows               rank             never less than the rows ask for
     epochs_for_rows             epochs           a budget of steps
     replay_after_losses         replay share     what passed before fails now
-    warm_start_for_little       warm start       little is left to learn, and the last warm start went well
+    warm_start_when_it_pays     warm start       the last round was accepted, or little is left to learn
 
 A round hands its values on to the next one where profile and domain are still what they were; where a person changed them, the schedule
 starts from them again. When no rule changes anything after a round that was not accepted, the settings would be tried again with other dice:
@@ -283,9 +283,11 @@ def replay_after_losses(draft: Draft) -> None:
         draft.set("replay_share", min(MOST_REPLAY, _figures(share + REPLAY_STEP)), f"in the last round {loss}")
 
 
-def warm_start_for_little(draft: Draft) -> None:
+def warm_start_when_it_pays(draft: Draft) -> None:
     """Going on from the incumbent's adapter saves learning the same again, and keeps what it has; but it stays near where it was. So: when the
-    adapter fits, little is left to learn, and the last warm start was accepted; with a smaller rate, because it is a trained adapter."""
+    adapter fits, and either little is left to learn or the last round was accepted, so that a training from the base would first have to learn
+    what it taught (Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017). With a smaller rate, because it is a
+    trained adapter. A warm start that was not accepted is not repeated."""
     facts, last = draft.facts, draft.last
     lora = facts.incumbent_lora
     if lora is None:
@@ -294,14 +296,21 @@ def warm_start_for_little(draft: Draft) -> None:
         draft.say("warm_start", "warm_start is no instead of yes: going on from the incumbent was not accepted in the last round.")
         return
     by_method = draft.values["method"] != "sft"
-    if lora.rank != draft.values["rank"] or not (by_method or facts.failing_share <= LITTLE_LEFT):
+    little = facts.failing_share <= LITTLE_LEFT
+    goes_well = last is not None and last.outcome == "accepted" and last.challenger == facts.incumbent
+    if lora.rank != draft.values["rank"] or not (by_method or little or goes_well):
         return
-    method = _WORDS[draft.values["method"]]
-    left = f"{facts.incumbent} fails {facts.failing_share:.0%} of core, so little is left to learn"
     draft.values["warm_start"] = True
-    draft.say("warm_start", f"warm_start is yes: {f'{method} improves on a trained adapter' if by_method else left}.")
+    draft.say("warm_start", f"warm_start is yes: {_ground_of_warm_start(draft, by_method=by_method, little=little)}.")
     if not by_method:
         draft.set("learning_rate", _figures(draft.values["learning_rate"] * WARM_RATE), "a trained adapter needs smaller steps")
+
+
+def _ground_of_warm_start(draft: Draft, *, by_method: bool, little: bool) -> str:
+    if by_method:
+        return f"{_WORDS[draft.values['method']]} improves on a trained adapter"
+    fails = f"{draft.facts.incumbent} fails {draft.facts.failing_share:.0%} of core"
+    return f"{fails}, so little is left to learn" if little else f"the last round was accepted and {fails}: training goes on where it ended"
 
 
 RULES: tuple[Callable[[Draft], None], ...] = (
@@ -313,7 +322,7 @@ RULES: tuple[Callable[[Draft], None], ...] = (
     rank_for_rows,
     epochs_for_rows,
     replay_after_losses,
-    warm_start_for_little,
+    warm_start_when_it_pays,
 )
 
 

@@ -197,6 +197,8 @@ class TrainOutput(Record):
     """0 when it ran in one go."""
     losses: str
     """Path of the loss curve (JSON: one loss a step), relative to the run directory."""
+    row_losses: str | None = None
+    """Path of what is left of each row's loss at the end (JSON: nats a token, by row), relative to the run directory; SFT only."""
     base: str
     """Digest of the base model."""
     dataset: str

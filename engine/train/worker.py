@@ -6,6 +6,7 @@
       merged/                the base with the adapter added in, where this machine serves merged weights
       fingerprint.json       log-probabilities by which a server can prove that it answers with these weights
       losses.json            one loss a step
+      row_losses.json        SFT: what is left of each row's loss at the end
       rewards.json           GRPO: the figures of each step (reward, spread, length, form, diversity)
 
 Killed at any instant, the same run started again goes on from its newest verified checkpoint and ends with the same adapter. Outputs are
@@ -60,6 +61,8 @@ def train(context: WorkerContext) -> dict[str, Any]:
     artifacts = {"adapter": output.adapter_dir, "fingerprint": output.fingerprint, "losses": output.losses}
     if output.merged_dir is not None:
         artifacts["merged"] = output.merged_dir
+    if output.row_losses is not None:
+        artifacts["row_losses"] = output.row_losses
     if output.rewards is not None:
         artifacts["rewards"] = output.rewards
     return {**output.model_dump(mode="json"), "artifacts": artifacts}
@@ -122,6 +125,8 @@ def write_outputs(job: TrainJob, rows: list[CuratedRow], trained: Trained, paths
     fingerprint: Fingerprint = compute_fingerprint(trained.model, trained.tokenizer, texts, weights=adapter)
     write_atomic(outputs / "fingerprint.json", fingerprint.model_dump_json().encode())
     write_json(outputs / "losses.json", trained.losses)
+    if trained.row_losses:
+        write_json(outputs / "row_losses.json", trained.row_losses)
     return TrainOutput(
         adapter=adapter,
         adapter_dir="outputs/adapter",
@@ -134,6 +139,7 @@ def write_outputs(job: TrainJob, rows: list[CuratedRow], trained: Trained, paths
         train_seconds=round(trained.seconds, 3),
         resumed_from_step=trained.resumed_from_step,
         losses="outputs/losses.json",
+        row_losses="outputs/row_losses.json" if trained.row_losses else None,
         base=job.base.digest,
         dataset=job.dataset_digest,
         warm_start=None if job.warm_start is None else tree_sha256(Path(job.warm_start)),

@@ -122,3 +122,27 @@ def test_a_rehearsed_row_that_is_an_evaluation_item_of_either_domain_stops_the_r
     _, result = curated(workspace, "curate-leak", rehearse=job)
     assert result["error"]["code"] == "leakage_found"
     assert "'copied'" in result["error"]["message"]
+
+
+def test_rows_whose_label_a_trained_model_finds_unlikely_are_set_aside_and_listed(tmp_path: Path) -> None:
+    workspace = workspaces.make_workspace(tmp_path)
+    ids = [row["id"] for row in workspaces.rows(0, 160)]
+    unlikely = set(ids[:20])
+    losses = tmp_path / "row_losses.json"
+    write_json(losses, {row: (1.5 if row in unlikely else 0.02) * (1 + at % 7 / 10) for at, row in enumerate(ids)})
+    judge = {"path": str(losses), "digest": file_sha256(losses)}
+    paths, result = curated(workspace, "curate-doubt", max_rows=160, judged_by=(judge,))
+    output = result["output"]
+    trained = {row["id"] for row in read_jsonl(paths.outputs / "dataset.jsonl")}
+    assert (output["set_aside"], output["distinct_rows"]) == (20, 140)
+    assert not trained & unlikely
+    assert {row["id"] for row in read_jsonl(paths.outputs / "doubtful.jsonl")} == unlikely
+    assert any(reason.startswith("20 of 160 rows are set aside") for reason in output["reasons"])
+
+
+def test_row_losses_that_are_not_the_ones_that_were_named_stop_the_run(tmp_path: Path) -> None:
+    workspace = workspaces.make_workspace(tmp_path)
+    losses = tmp_path / "row_losses.json"
+    write_json(losses, {})
+    _, result = curated(workspace, "curate-torn", judged_by=({"path": str(losses), "digest": "0" * 64},))
+    assert result["error"]["code"] == "artifact_corrupt"
