@@ -151,7 +151,7 @@ def make_domain(source: Workspace, workspace: Workspace, domain: str, name: str,
 def write_clusters(source: Workspace, workspace: Workspace, name: str, seed: int) -> None:
     """A clusters.json with this arm in it."""
     path = workspace.root / "clusters.json"
-    file = read_json(path) if path.is_file() else read_json(source.clusters) | {"clusters": {}}
+    file = read_json(path) if path.is_file() else read_json(source.clusters_file) | {"clusters": {}}
     file["models"] = {MODEL: file["models"][MODEL]}
     file["clusters"][name] = {"domain": name, "model": MODEL, "budget": "default"}
     file["defaults"] |= {"seed": seed}
