@@ -1,0 +1,143 @@
+"""Frozen records of the promotion control plane."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from engine.base.record import Record
+
+State = str
+"""A key of a chain's states, such as `eval-accepted`."""
+Level = Literal["ssh", "ssh-sk", "webauthn"]
+"""What a signature proves: `ssh` that a key file was used, the other two that a person touched a device (and, with user verification, entered
+its PIN). Weakest first; see `approvals/levels.py`."""
+Mover = Literal["loop", "agent", "human"]
+"""Who may take a transition: the loop alone, anybody (an agent included), or people by signature."""
+CheckName = Literal[
+    "floor",
+    "incumbent",
+    "held_out",
+    "schema_valid",
+    "no_harm",
+    "safety_nets",
+    "latency",
+    "cost",
+    "shadow_agreement",
+    "shadow_latency",
+    "freshness",
+    "export_parity",
+]
+
+
+class Transition(Record):
+    """One edge of a chain."""
+
+    source: State
+    target: State
+    by: Mover
+    checks: tuple[CheckName, ...] = ()
+    approvals: int = Field(default=0, ge=0, le=5)
+    """Different people who must sign; more than 0 exactly where `by` is `human`."""
+    level: Level = "ssh"
+    """The weakest signature that counts."""
+    role: str = "approver"
+    """The role that each of them must have."""
+
+
+class Chain(Record):
+    """A table of states and transitions. What is not in it is refused."""
+
+    name: str
+    states: tuple[State, ...]
+    first: State
+    serving: State
+    """The state of the version that answers."""
+    transitions: tuple[Transition, ...]
+
+
+class Check(Record):
+    """A named gate with its figure."""
+
+    name: CheckName
+    passed: bool
+    figure: float | None = None
+    """What was measured; null where nothing was."""
+    limit: float | None = None
+    sentence: str
+    """What was found, with figures."""
+    opens: str = ""
+    """What would open it; empty when it is open."""
+
+
+class PromotionRequest(Record):
+    """A transition that waits for signatures. What is signed is `statement_of(request)` (`approvals/statement.py`)."""
+
+    id: str
+    cluster: str
+    version: str
+    adapter: str
+    """Digest of the version's adapter."""
+    chain: str
+    source: State
+    target: State
+    evidence: str
+    """SHA-256 of the evidence statement."""
+    policy: str
+    """Digest of the chain and of the approver list's head as they stood."""
+    nonce: str
+    expires_at: str
+    proposed_by: str
+    """Actor: a surface or a run."""
+    created_at: str
+    approvals: int
+    level: Level
+    role: str
+
+
+class Approval(Record):
+    """A signature that was verified, kept whole so that anyone can verify it again."""
+
+    request: str
+    approver: str
+    """Name in the approver list."""
+    role: str
+    level: Level
+    key: str
+    """Fingerprint of the public key: `SHA256:...` as ssh-keygen prints it."""
+    signature: str
+    """Armoured SSH signature, or the WebAuthn assertion as JSON."""
+    received_at: str
+
+
+class VersionState(Record):
+    """Where a version of a cluster stands."""
+
+    cluster: str
+    version: str
+    chain: str
+    state: State
+    revision: int
+    """Counts the transitions taken; what compare-and-set compares."""
+
+
+class Gate(Record):
+    """What stands between a version and its next state."""
+
+    transition: Transition
+    checks: tuple[Check, ...]
+
+    @property
+    def open(self) -> bool:
+        """Whether every check holds."""
+        return all(check.passed for check in self.checks)
+
+
+class Evidence(Record):
+    """What a transition is judged on, as stored: the statement's digest and where the bundle lies."""
+
+    digest: str
+    artifact: str
+    """Digest of the bundle directory in the artifact store."""
+    summary: dict[str, Any] = {}
