@@ -13,16 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from bench.setting import Setting, setting_of
+from bench.setting import Setting, run_worker, setting_of
 from engine.base.digests import file_sha256
-from engine.base.files import read_json, write_json, write_jsonl
+from engine.base.files import read_json, write_jsonl
 from engine.config import Lora
 from engine.curate.worker import rendered_row
 from engine.evaluate.grading import grade
@@ -30,12 +29,10 @@ from engine.evaluate.prompts import render_messages
 from engine.evaluate.statistics import compare
 from engine.evaluate.types import ItemResult
 from engine.generate.types import Answer
-from engine.jobs.types import RunConfig
 from engine.train.environment import enter_environment, training_environment
 from engine.train.jobs import TrainJob
 from engine.train.plan import plan_training
 
-ROOT = Path(__file__).resolve().parents[1]
 ITEMS_AT_ONCE = 24
 
 
@@ -55,7 +52,7 @@ def main() -> None:
         job = job_of(setting, options, Path(place))
         before = measure(setting, job, options.adapter, options.items)
         print(f"before: {mean(before):.3f}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
-        result = train(setting, job, Path(place) / "run")
+        result = run_worker(setting, "train", job, job.plan.seed, Path(place) / "run")
         output: dict[str, Any] = result["output"]
         curve = read_json(Path(place) / "run/outputs/rewards.json")
         after = measure(setting, job, Path(place) / "run" / output["adapter_dir"], options.items)
@@ -116,21 +113,6 @@ def job_of(setting: Setting, options: argparse.Namespace, place: Path) -> TrainJ
         device=setting.device,
         warm_start=str(options.adapter.resolve()),
     )
-
-
-def train(setting: Setting, job: TrainJob, output: Path) -> dict[str, Any]:
-    """A run as the supervisor starts it, without the store around it."""
-    config = RunConfig(
-        run_id="bench", kind="train", cluster=None, workspace=str(setting.workspace.root), seed=job.plan.seed, job=job.model_dump(mode="json")
-    )
-    write_json(output / "config.json", config.model_dump(mode="json"))
-    with (output / "worker.log").open("wb") as log:
-        command = [sys.executable, "-m", "engine.train.worker", str(output), "1"]
-        subprocess.run(command, check=False, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
-    result: dict[str, Any] = read_json(output / "result.json")
-    if result["state"] != "succeeded":
-        raise SystemExit(f"the worker failed: {json.dumps(result['error'])}")
-    return result
 
 
 def measure(setting: Setting, job: TrainJob, adapter: Path, items: int) -> list[ItemResult]:

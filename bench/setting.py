@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from engine.base.files import read_json, write_json
 from engine.base.paths import Workspace
+from engine.base.record import Record
 from engine.config import Cluster, Device, ModelProfile
 from engine.evaluate.compile import CompiledDomain, compile_domain, domain_digest
 from engine.fleet.probe import device, probe_local
 from engine.generate.prepared import find_prepared
 from engine.generate.types import PreparedBase
+from engine.jobs.types import RunConfig, RunKind
 from engine.loading import find_workspace, load_clusters
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKERS: dict[RunKind, str] = {"train": "engine.train.worker", "evaluate": "engine.evaluate.worker"}
 
 
 class Setting(NamedTuple):
@@ -40,6 +50,21 @@ def setting_of(cluster_name: str) -> Setting:
         raise SystemExit(f"the base of model {cluster.model} is not prepared: run `make setup`")
     compiled = compile_domain(workspace, cluster.domain, domain_digest(workspace, cluster.domain))
     return Setting(workspace, cluster, profile, base, device(probe_local()), compiled, clusters.defaults.seed)
+
+
+def run_worker(setting: Setting, kind: RunKind, job: Record, seed: int, output: Path) -> dict[str, Any]:
+    """The result of a worker, started as the supervisor starts it, without the store around it."""
+    config = RunConfig(
+        run_id="bench", kind=kind, cluster=None, workspace=str(setting.workspace.root), seed=seed, job=job.model_dump(mode="json")
+    )
+    write_json(output / "config.json", config.model_dump(mode="json"))
+    with (output / "worker.log").open("wb") as log:
+        command = [sys.executable, "-m", WORKERS[kind], str(output), "1"]
+        subprocess.run(command, check=False, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
+    result: dict[str, Any] = read_json(output / "result.json")
+    if result["state"] != "succeeded":
+        raise SystemExit(f"the worker failed: {json.dumps(result['error'])}")
+    return result
 
 
 def quantiles(seconds: list[float]) -> dict[str, float]:

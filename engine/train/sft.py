@@ -299,7 +299,7 @@ class CompletionTrainer(SFTTrainer):
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         labels = inputs["labels"][:, 1:]
         scored = labels != -100
-        tensors = {name: inputs[name] for name in ("input_ids", "attention_mask") if name in inputs}
+        tensors: dict[str, torch.Tensor] = {name: inputs[name] for name in ("input_ids", "attention_mask") if name in inputs}
         logits = completion_logits(base, tensors, scored, self.prefix)
         count = num_items_in_batch if num_items_in_batch is not None else scored.sum()
         loss = functional.cross_entropy(logits, labels[scored], reduction="sum") / count
