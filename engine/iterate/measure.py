@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.config import Device, EndpointProfile, Output, Profile
+from engine.config import Cluster, Device, EndpointProfile, Output, Profile
 from engine.errors import ArgumentInvalid
 from engine.evaluate.jobs import EvaluateJob
 from engine.evaluate.types import Split
@@ -15,6 +15,11 @@ from engine.train import records as versions
 
 BASE = "base"
 """The name of the base model wherever a version id could stand."""
+
+
+def targets_of(entry: Cluster) -> dict[str, float]:
+    """A cluster's targets by the name of their metric."""
+    return {str(metric): value for metric, value in entry.targets.items()}
 
 
 def weights_of(store: Store, artifacts: Artifacts, version_id: str, base: PreparedBase | None) -> Weights:

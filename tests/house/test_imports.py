@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("base", "store", "jobs", "fleet", "generate", "evaluate", "diagnose", "curate", "train", "iterate")
+ABOVE = ("views", "showing", "operations", "engine")
+"""What stands over the stages, in order: the records that are answered, making them, what the operations do, the facade."""
 HEAVY = frozenset({"torch", "transformers", "trl", "peft", "vllm", "sklearn", "bayes_opt", "datasets", "accelerate", "bitsandbytes"})
 SURFACES = frozenset({"mcp", "starlette", "uvicorn"})
 SQL = re.compile(r"\s*(select\b.+\bfrom|insert\s.*\binto|update\s+\w+\s+set|delete\s+from|create\s+(table|index)|alter\s+table)\b", re.I | re.S)
@@ -75,6 +77,12 @@ def stage_of(dotted: str) -> str | None:
     return parts[1] if parts[0] == "engine" and len(parts) > 1 and parts[1] in STAGES else None
 
 
+def height_of(dotted: str) -> int:
+    """How far over the stages a module of the engine stands; 0 for the stages and for what they all use."""
+    parts = dotted.split(".")
+    return ABOVE.index(parts[1]) + 1 if parts[0] == "engine" and len(parts) > 1 and parts[1] in ABOVE else 0
+
+
 def test_imports_go_from_server_to_tools_to_engine_and_never_back() -> None:
     allowed = {"engine": {"engine"}, "tools": {"tools", "engine"}, "server": {"server", "tools", "engine"}}
     wrong = [one for one in ALL if (top := one.target.split(".")[0]) in allowed and top not in allowed[one.file.split("/")[0]]]
@@ -87,8 +95,23 @@ def test_a_stage_imports_only_stages_above_it_and_the_types_of_others() -> None:
         own, other = stage_of(one.file.removesuffix(".py").replace("/", ".")), stage_of(one.target)
         if own and other and STAGES.index(other) > STAGES.index(own) and one.target != f"engine.{other}.types":
             wrong.append(one)
-        if own and one.target in ("engine.engine", "engine.views"):
-            wrong.append(one)
+    assert not wrong, listed(wrong)
+
+
+def test_over_the_stages_each_layer_imports_only_those_below_it() -> None:
+    inside = [one for one in ALL if one.file.startswith("engine/")]
+    wrong = [one for one in inside if height_of(one.target) > height_of(one.file.removesuffix(".py").replace("/", "."))]
+    assert not wrong, listed(wrong)
+
+
+def test_tools_and_server_reach_operations_through_the_facade_alone() -> None:
+    wrong = [one for one in ALL if one.target.startswith(("engine.operations", "engine.showing")) and not one.file.startswith("engine/")]
+    assert not wrong, listed(wrong)
+
+
+def test_what_is_shown_is_made_without_asking_the_store_the_files_or_the_clock() -> None:
+    asked = ("engine.store", "engine.loading", "engine.jobs.supervisor", "engine.generate.servers", "time")
+    wrong = [one for one in ALL if one.file.startswith("engine/showing/") and one.target.startswith(asked)]
     assert not wrong, listed(wrong)
 
 

@@ -16,6 +16,7 @@ from engine.errors import ApprovalNeeded, DomainInvalid, NotFound, PathRefused, 
 from engine.evaluate.compile import compile_domain, domain_digest
 from engine.evaluate.proposals import records
 from engine.evaluate.proposals.expansion import EXPANSION_FILE
+from engine.evaluate.records import item_results
 from engine.iterate import records as loop
 from engine.iterate.propose import LOOP_DRAFTS
 from engine.store.events import events_of
@@ -104,8 +105,8 @@ def test_the_next_measurement_is_of_the_suite_with_them(engine: Engine) -> None:
     engine.decide_scenario("tickets", chosen, "accept", by="Ada")
     run = finish(engine, engine.evaluate("tickets").id)
     assert run.state == "succeeded", run.error
-    assert {result.scenario_id for result in engine._results(run.id, "core")} >= set(chosen)
-    assert not {result.scenario_id for result in engine._results(run.id, "held_out")} & set(chosen)
+    assert {result.scenario_id for result in item_results(engine.store, engine.artifacts, run.id, "core")} >= set(chosen)
+    assert not {result.scenario_id for result in item_results(engine.store, engine.artifacts, run.id, "held_out")} & set(chosen)
 
 
 def test_an_acceptance_may_be_turned_round_and_deciding_twice_changes_nothing(engine: Engine) -> None:

@@ -12,10 +12,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from engine.base.paths import Workspace
-from engine.diagnose.types import FailurePattern
 from engine.errors import ApprovalNeeded, ModelsmithError, NotFound, StateConflict
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import CompiledDomain, compile_domain, domain_digest, load_compiled
@@ -23,25 +22,29 @@ from engine.evaluate.proposals import records
 from engine.evaluate.proposals.drafting import Surroundings, clashes, is_valid
 from engine.evaluate.proposals.expansion import write_expansion
 from engine.evaluate.proposals.suites import suite_diff
-from engine.evaluate.proposals.types import Draft, Dropped, Proposal, ProposalState, SuiteDiff
+from engine.evaluate.proposals.types import Draft, Dropped, Proposal, ProposalState
+from engine.iterate import records as loop
 from engine.iterate.propose import draft_for
+from engine.loading import load_clusters
+from engine.operations.diagnosing import FailureDiagnosing
+from engine.operations.named import named_cluster
+from engine.showing.proposals import diff_in_words, proposal_page
 from engine.store.store import Store
-from engine.views import DecisionPage, NextCall, ProposalLine, ProposalPage
+from engine.views import DecisionPage, NextCall, ProposalPage
 
 AGENT = "agent:"
 """How the names of deciders begin that are no person."""
 PAGE = 8
-NAMED = 8
-"""Scenarios that a sentence lists."""
 ABSENT = "Drafts come from transformations alone: teachers and captured inputs do not draft yet, and paraphrase needs a model."
 
 
 class Proposing:
     """The operations, over one workspace."""
 
-    def __init__(self, workspace: Workspace, store: Store) -> None:
+    def __init__(self, workspace: Workspace, store: Store, diagnosing: FailureDiagnosing) -> None:
         self.workspace = workspace
         self.store = store
+        self.diagnosing = diagnosing
         self._writing = threading.Lock()
 
     def reconcile(self) -> None:
@@ -58,14 +61,15 @@ class Proposing:
         generation = measurements.generation(self.store, domain)
         return compile_domain(self.workspace, domain, domain_digest(self.workspace, domain, generation), generation)
 
-    def propose(
-        self, cluster: str, domain: str, evaluation_id: str, pattern: FailurePattern, *, count: int, seed: int, asked: dict[str, Any], key: str | None
-    ) -> ProposalPage:
+    def propose(self, cluster: str, pattern: str | None, count: int, key: str | None) -> ProposalPage:
         """Drafts variants of a pattern's scenarios and stages the sound ones."""
+        file = load_clusters(self.workspace)
+        domain = named_cluster(file, cluster).domain
+        evaluation_id, varied = self.diagnosing.pattern_to_vary(cluster, pattern)
         self._write(domain)
-        compiled = self.current(domain)
-        chosen, dropped = draft_for(self.store, compiled, pattern, count=count, seed=seed)
+        chosen, dropped = draft_for(self.store, self.current(domain), varied, count=count, seed=file.defaults.seed)
         staged: tuple[str, ...] = ()
+        asked = {"cluster": cluster, "pattern": pattern, "count": count}
         if chosen or (key is not None and self.store.answer_of(key) is not None):
             staged, dropped = records.stage(
                 self.store, domain=domain, cluster=cluster, evaluation_id=evaluation_id, drafts=chosen, dropped=dropped, asked=asked, key=key
@@ -73,20 +77,23 @@ class Proposing:
         new = records.named(self.store, domain, staged)
         why = "" if new else " Nothing that is left of this pattern is new, valid and clear of the other items."
         return self._page(
-            cluster, domain, f"Staged {len(new)} drafts for {pattern.name}.{why} {ABSENT}", shown=new, dropped=dropped, decide=new
+            cluster, domain, f"Staged {len(new)} drafts for {varied.name}.{why} {ABSENT}", shown=new, dropped=dropped, decide=new
         )
 
-    def listing(self, cluster: str, domain: str, measured_digest: str | None) -> ProposalPage:
-        """What has waited longest for a decision, and how the suite changed since it was last measured. A decision brings up the next."""
+    def listing(self, cluster: str) -> ProposalPage:
+        """What has waited longest for a decision, and how the suite changed since the incumbent was measured. A decision brings up the next."""
+        domain = self._domain_of(cluster)
+        measured = measurements.latest(self.store, cluster, loop.cluster_state(self.store, cluster).incumbent)
         self._write(domain)
         waiting = records.proposals(self.store, domain, ("staged",))
         shown = waiting[:PAGE]
         part = "" if len(waiting) <= PAGE else f"; the oldest {PAGE} are shown"
         summary = f"{len(waiting)} proposed scenarios of {domain} wait for a decision{part}."
-        return self._page(cluster, domain, summary + self._since(domain, measured_digest), shown=shown, decide=shown)
+        return self._page(cluster, domain, summary + self._since(domain, measured), shown=shown, decide=shown)
 
-    def decide(self, cluster: str, domain: str, ids: Sequence[str], decision: Literal["accept", "decline"], *, by: str, reason: str) -> DecisionPage:
+    def decide(self, cluster: str, ids: Sequence[str], decision: Literal["accept", "decline"], *, by: str, reason: str) -> DecisionPage:
         """Accepts or declines proposals, all or none; accepting makes them core scenarios of the expansion layer."""
+        domain = self._domain_of(cluster)
         chosen = records.named(self.store, domain, sorted(set(ids)))
         before = self.current(domain)
         refuse_agent(by, before)
@@ -108,6 +115,9 @@ class Proposing:
 
     # ---- parts -----------------------------------------------------------------------------------------------------------------------
 
+    def _domain_of(self, cluster: str) -> str:
+        return named_cluster(load_clusters(self.workspace), cluster).domain
+
     @staticmethod
     def _refuse_unsound(compiled: CompiledDomain, drafts: Sequence[Draft]) -> None:
         """Raises StateConflict when the suite, the pool or the contract has changed so that a draft is no longer sound. Names no other item."""
@@ -128,12 +138,13 @@ class Proposing:
         with self._writing:
             write_expansion(self.workspace, domain, records.proposals(self.store, domain))
 
-    def _since(self, domain: str, measured_digest: str | None) -> str:
+    def _since(self, domain: str, evaluation_id: str | None) -> str:
         """How the suite changed since a measurement, in words; nothing when it did not, or what was measured is not kept any more."""
-        if measured_digest is None:
+        if evaluation_id is None:
             return ""
+        digest = measurements.domain_digest_of(self.store, evaluation_id)
         try:
-            return diff_in_words(suite_diff(load_compiled(self.workspace, measured_digest), self.current(domain)))
+            return diff_in_words(suite_diff(load_compiled(self.workspace, digest), self.current(domain)))
         except NotFound:
             return ""
 
@@ -148,20 +159,7 @@ class Proposing:
         decide: Sequence[Proposal] = (),
     ) -> ProposalPage:
         rates = records.origin_rates(self.store, domain)
-        following = []
-        if decide:
-            ids = [proposal.draft.id for proposal in decide]
-            arguments = {"cluster": cluster, "proposals": ids, "decision": "accept", "by": "NAME"}
-            following.append(NextCall(tool="decide_scenario", arguments=arguments, why="a person keeps the good ones, and declines the rest"))
-        return ProposalPage(
-            summary=summary,
-            next=tuple(following),
-            domain=domain,
-            proposals=tuple(proposal_line(proposal) for proposal in shown),
-            dropped=None if dropped is None else dropped.model_dump(),
-            waiting=sum(rate.staged for rate in rates),
-            origins=rates,
-        )
+        return proposal_page(cluster, domain, summary, rates, shown=shown, dropped=dropped, decide=decide)
 
 
 def refuse_agent(by: str, compiled: CompiledDomain) -> None:
@@ -172,29 +170,3 @@ def refuse_agent(by: str, compiled: CompiledDomain) -> None:
             next_step="Ask a person to run `modelsmith decide-scenario`. Only the domain's owner may delegate this, in domain.yaml.",
         )
 
-
-def diff_in_words(diff: SuiteDiff) -> str:
-    """How a suite changed since it was measured; empty when it did not."""
-    if diff.before == diff.after:
-        return ""
-    parts = []
-    for ids, word in ((diff.added, "joined"), (diff.removed, "left")):
-        if ids:
-            parts.append(f"{len(ids)} {word} ({', '.join(ids[:NAMED])}{', ...' if len(ids) > NAMED else ''})")
-    if diff.governed_changed:
-        parts.append("governed rows or splits changed")
-    return f" Since the last measurement the suite is another version ({diff.before[:12]} -> {diff.after[:12]}): {'; '.join(parts)}."
-
-
-def proposal_line(proposal: Proposal) -> ProposalLine:
-    """A proposal in a list."""
-    draft = proposal.draft
-    return ProposalLine(
-        proposal=draft.id,
-        state=proposal.state,
-        origin=draft.origin,
-        parent=draft.parent,
-        pattern=draft.pattern,
-        input=draft.input,
-        expected=draft.expected,
-    )
