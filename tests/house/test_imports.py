@@ -116,10 +116,12 @@ def test_what_is_shown_is_made_without_asking_the_store_the_files_or_the_clock()
 
 
 def test_the_leaves_stay_leaves() -> None:
-    """errors.py and base know nothing; types.py knows base, the configuration and other types."""
+    """errors.py and base know nothing; the configuration knows base; types.py knows base, the configuration and other types."""
     def known(file: str) -> tuple[str, ...] | None:
         if file == "engine/errors.py":
             return ()
+        if file.startswith("engine/config/"):
+            return ("engine.base", "engine.config")
         return ("engine.base", "engine.errors") if file.startswith("engine/base/") else None
 
     wrong = [one for one in ALL if one.target.startswith("engine.") and (may := known(one.file)) is not None and not one.target.startswith(may)]
@@ -128,6 +130,13 @@ def test_the_leaves_stay_leaves() -> None:
         for one in ALL
         if one.file.endswith("/types.py") and one.target.startswith("engine.") and not re.match(r"engine\.(base\.|config$|\w+\.types$)", one.target)
     ]
+    assert not wrong, listed(wrong)
+
+
+@pytest.mark.parametrize("package", ["engine.config"])
+def test_a_package_with_one_surface_is_imported_by_its_own_name(package: str) -> None:
+    own = package.replace(".", "/") + "/"
+    wrong = [one for one in ALL if one.target.startswith(package + ".") and not one.file.startswith(own)]
     assert not wrong, listed(wrong)
 
 

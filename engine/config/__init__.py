@@ -1,0 +1,96 @@
+"""clusters.json and domain.yaml: what an organisation writes, as frozen records with a sentence under each field.
+
+A new model is an entry, a new domain a folder; everything downstream (the vLLM command line, the training plan, the prompts, the suite, the
+grading) is derived from these records at run time. Loading never guesses: an unknown key, a wrong type or a dangling name raises
+ConfigInvalid or DomainInvalid with the file, the path inside it, the value found and what was expected. The JSON schemas in `docs/` are
+generated from these classes.
+
+Everybody imports from here. Inside: `clusters.py` and `models.py` are clusters.json, `domain.py`, `judging.py` and `checks.py` are domain.yaml.
+
+Not here: reading the rows of a domain (`engine/evaluate/compile.py`), and keeping state (`engine/store`).
+"""
+
+from __future__ import annotations
+
+from engine.config.checks import (
+    Check,
+    ChoiceCheck,
+    ConductCheck,
+    ContainsCheck,
+    ExactCheck,
+    GroundedCheck,
+    JsonFieldsCheck,
+    JsonSchemaCheck,
+    NotContainsCheck,
+    NumericCheck,
+    RegexCheck,
+    SetF1Check,
+    SpanF1Check,
+)
+from engine.config.clusters import Budget, Cluster, ClustersFile, Defaults, Host
+from engine.config.domain import Contract, Data, Diagnosing, DomainFile, Output, Rehearsal, Rows, Serving, Splits, Teacher, TrainOverrides
+from engine.config.judging import Acceptance, Evaluation, Expansion, NoHarm, SafetyNet
+from engine.config.models import (
+    DirectoryWeights,
+    EndpointProfile,
+    HubWeights,
+    Inference,
+    Lora,
+    ModelProfile,
+    PackageWeights,
+    Profile,
+    ScriptedProfile,
+    Training,
+)
+from engine.config.values import Device, Identifier, Share, WireDialect
+
+__all__ = [
+    "Acceptance",
+    "Budget",
+    "Check",
+    "ChoiceCheck",
+    "Cluster",
+    "ClustersFile",
+    "ConductCheck",
+    "ContainsCheck",
+    "Contract",
+    "Data",
+    "Defaults",
+    "Device",
+    "Diagnosing",
+    "DirectoryWeights",
+    "DomainFile",
+    "EndpointProfile",
+    "Evaluation",
+    "ExactCheck",
+    "Expansion",
+    "GroundedCheck",
+    "Host",
+    "HubWeights",
+    "Identifier",
+    "Inference",
+    "JsonFieldsCheck",
+    "JsonSchemaCheck",
+    "Lora",
+    "ModelProfile",
+    "NoHarm",
+    "NotContainsCheck",
+    "NumericCheck",
+    "Output",
+    "PackageWeights",
+    "Profile",
+    "RegexCheck",
+    "Rehearsal",
+    "Rows",
+    "SafetyNet",
+    "ScriptedProfile",
+    "Serving",
+    "SetF1Check",
+    "Share",
+    "SpanF1Check",
+    "Splits",
+    "Teacher",
+    "TrainOverrides",
+    "Training",
+    "WireDialect",
+]
