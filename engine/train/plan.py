@@ -19,6 +19,10 @@ AVAILABLE_METHODS: tuple[Method, ...] = ("sft", "grpo", "dpo")
 REPLAY_SHARE = 0.5
 """Where the schedule begins."""
 _FEW_STEPS = 30
+_AS_IN_PROFILE = (
+    "dtype", "base_quantization", "warmup_share", "scheduler", "weight_decay", "max_grad_norm", "gradient_checkpointing", "checkpoint_every_steps"
+)
+"""Settings that nothing but the profile decides."""
 
 
 def plan_training(
@@ -43,6 +47,44 @@ def plan_training(
     `preference_plan.py`: `start` is the shape of the adapter to go on from (null: there is none), `max_tokens` bounds an answer, `seconds` is
     what training may take on a CPU.
     """
+    refuse_untrainable(profile, rows, device)
+    training, lora = settings_of(profile)
+    chosen = unscheduled(profile, overrides) if schedule is None else schedule
+    reasons = list(chosen.reasons)
+    lora = _with_rank(lora, chosen.rank, reasons)
+    max_length = _max_length(profile, training, overrides, reasons)
+    batch_size, micro_batch_size = _batches(training, rows, reasons)
+    scheduled = chosen.method == method
+    if method == "sft":
+        _warn_of_few_steps(profile, rows, steps_of(rows, batch_size, chosen.epochs), reasons)
+    elif not scheduled:  # what was scheduled for another method says nothing of this one's rate and passes
+        chosen = unscheduled(profile, overrides)
+    seed = _seed_of_round(seed, iteration, reasons)
+    if method != "sft" and start is not None:
+        lora = _shape_of_start(start, lora, reasons)
+    plan = TrainPlan(
+        warm_start=chosen.warm_start,
+        lora=lora,
+        learning_rate=chosen.learning_rate,
+        epochs=chosen.epochs,
+        batch_size=batch_size,
+        micro_batch_size=micro_batch_size,
+        max_length=max_length,
+        seed=seed,
+        merge=merge,
+        reasons=tuple(reasons),
+        **{name: getattr(training, name) for name in _AS_IN_PROFILE},
+    )
+    warm = start is not None
+    if method == "grpo":
+        return with_grpo(plan, profile, scheduled=scheduled, rows=rows, device=device, max_tokens=max_tokens, warm_start=warm, seconds=seconds)
+    if method == "dpo":
+        return with_dpo(plan, profile, scheduled=scheduled, rows=rows, device=device, warm_start=warm, seconds=seconds)
+    return plan
+
+
+def refuse_untrainable(profile: Profile, rows: int, device: Device) -> None:
+    """Raises ArgumentInvalid or ConfigInvalid for what no settings could train on this machine."""
     if isinstance(profile, EndpointProfile):
         raise ArgumentInvalid(
             f"{profile.title} is an endpoint and cannot be trained here",
@@ -51,59 +93,13 @@ def plan_training(
         )
     if rows < 1:
         raise ArgumentInvalid("there are no rows to train on", next_step="Add rows to the domain's training pool.", rows=rows)
-    scripted = isinstance(profile, ScriptedProfile)
-    training, lora = settings_of(profile)
+    training, _ = settings_of(profile)
     if training.base_quantization == "nf4" and device == "cpu":
         raise ConfigInvalid(
             f"{profile.title} trains on a base quantised to nf4, which needs a GPU; this machine has none",
             next_step="Set training.base_quantization to 'none' in the model's profile, or train on a machine with a GPU.",
             title=profile.title,
         )
-    chosen = unscheduled(profile, overrides) if schedule is None else schedule
-    reasons = list(chosen.reasons)
-    lora = _with_rank(lora, chosen.rank, reasons)
-    max_length = int(_overridden("max_length", training.max_length, overrides.max_length, reasons))
-    if not isinstance(profile, ScriptedProfile) and max_length > profile.inference.max_model_len:
-        max_length = profile.inference.max_model_len
-        reasons.append(f"max_length is {max_length}: a longer row could never be answered (inference.max_model_len).")
-    batch_size, micro_batch_size = _batches(training, rows, reasons)
-    if method != "sft" and chosen.method != method:
-        chosen = unscheduled(profile, overrides)
-    steps = steps_of(rows, batch_size, chosen.epochs)
-    if steps < _FEW_STEPS and not scripted and method == "sft":
-        reasons.append(f"Only {steps} optimiser steps: with {rows} rows the result will depend on chance more than usual.")
-    if iteration > 1:
-        reasons.append(f"seed is {seed + iteration - 1} in round {iteration}: repeating the same dice would repeat the same weights.")
-    if method != "sft" and start is not None and start != lora:
-        reasons.append(f"rank is {start.rank}: the adapter that training goes on from has it.")
-    plan = TrainPlan(
-        warm_start=chosen.warm_start,
-        lora=lora if method == "sft" or start is None else start,
-        dtype=training.dtype,
-        base_quantization=training.base_quantization,
-        learning_rate=chosen.learning_rate,
-        epochs=chosen.epochs,
-        batch_size=batch_size,
-        micro_batch_size=micro_batch_size,
-        max_length=max_length,
-        warmup_share=training.warmup_share,
-        scheduler=training.scheduler,
-        weight_decay=training.weight_decay,
-        max_grad_norm=training.max_grad_norm,
-        gradient_checkpointing=training.gradient_checkpointing,
-        checkpoint_every_steps=training.checkpoint_every_steps,
-        seed=seed + iteration - 1,
-        merge=merge,
-        reasons=tuple(reasons),
-    )
-    scheduled = chosen.method == method
-    if method == "grpo":
-        return with_grpo(
-            plan, profile, scheduled=scheduled, rows=rows, device=device, max_tokens=max_tokens, warm_start=start is not None, seconds=seconds
-        )
-    if method == "dpo":
-        return with_dpo(plan, profile, scheduled=scheduled, rows=rows, device=device, warm_start=start is not None, seconds=seconds)
-    return plan
 
 
 def settings_of(profile: Profile) -> tuple[Training, Lora]:
@@ -162,3 +158,31 @@ def _batches(training: Training, rows: int, reasons: list[str]) -> tuple[int, in
     if micro != training.micro_batch_size and batch == training.batch_size:
         reasons.append(f"micro_batch_size is {micro} instead of {training.micro_batch_size}: it must divide the batch of {batch}.")
     return batch, micro
+
+
+def _max_length(profile: Profile, training: Training, overrides: TrainOverrides, reasons: list[str]) -> int:
+    """The longest row, at most as long as the model can answer."""
+    length = int(_overridden("max_length", training.max_length, overrides.max_length, reasons))
+    if not isinstance(profile, ModelProfile) or length <= profile.inference.max_model_len:
+        return length
+    reasons.append(f"max_length is {profile.inference.max_model_len}: a longer row could never be answered (inference.max_model_len).")
+    return profile.inference.max_model_len
+
+
+def _warn_of_few_steps(profile: Profile, rows: int, steps: int, reasons: list[str]) -> None:
+    if steps < _FEW_STEPS and not isinstance(profile, ScriptedProfile):
+        reasons.append(f"Only {steps} optimiser steps: with {rows} rows the result will depend on chance more than usual.")
+
+
+def _seed_of_round(seed: int, iteration: int, reasons: list[str]) -> int:
+    """Another seed in each round of a run."""
+    if iteration > 1:
+        reasons.append(f"seed is {seed + iteration - 1} in round {iteration}: repeating the same dice would repeat the same weights.")
+    return seed + iteration - 1
+
+
+def _shape_of_start(start: Lora, lora: Lora, reasons: list[str]) -> Lora:
+    """The shape of the adapter that training goes on from: a shape cannot change on the way."""
+    if start != lora:
+        reasons.append(f"rank is {start.rank}: the adapter that training goes on from has it.")
+    return start
