@@ -194,11 +194,6 @@ def count(store: Store) -> int:
     return int(store.read("SELECT count(*) FROM evaluation")[0][0])
 
 
-def count_results(store: Store) -> int:
-    """Scenario results in the store, of all measurements."""
-    return int(store.read("SELECT count(*) FROM item_result")[0][0])
-
-
 def find_summary(store: Store, evaluation_id: str) -> EvaluationSummary | None:
     """A measurement's figures, or None; a floor run in which no baseline fitted has none."""
     rows = store.read("SELECT summary FROM evaluation WHERE id = ?", [evaluation_id])

@@ -308,12 +308,6 @@ def latest(
     return [_run(row) for row in store.read(sql, [*parameters, min(limit, LISTED_AT_MOST)])]
 
 
-def active_of_cluster(store: Store, cluster: str) -> Run | None:
-    """The top-level run that keeps another from starting."""
-    found = latest(store, cluster=cluster, states=ACTIVE_STATES, kinds=EXCLUSIVE_KINDS, top_level=True, limit=1)
-    return found[0] if found else None
-
-
 def active(store: Store) -> list[ActiveRun]:
     """Every run that has not ended, oldest first."""
     sql = "SELECT id, kind, cluster, parent, state, epoch, cancelling FROM run WHERE list_contains(?, state) ORDER BY seq"

@@ -192,10 +192,6 @@ class Supervisor:
         """One run. Raises NotFound, naming the latest ones."""
         return records.get(self._store, run_id)
 
-    def active(self, cluster: str) -> Run | None:
-        """The top-level run that keeps another iterate or evaluate from starting on the cluster."""
-        return records.active_of_cluster(self._store, cluster)
-
     def list(
         self,
         *,

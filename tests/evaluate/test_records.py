@@ -57,6 +57,7 @@ def record(store: Store, artifacts: Artifacts, workspace: Workspace, run: str, r
     store.submit("finish", {"kind": kind, "run": run, "cluster": "travel", "output": output.model_dump(mode="json") | artifact}, key=run)
 
 
+RESULTS = "SELECT count(*) FROM item_result"
 ROWS = [result(n, n / 10, split="core" if n % 2 else "held_out", observations=("wrong_label:a->b",)) for n in range(10)]
 
 
@@ -65,7 +66,7 @@ def test_a_measurement_is_found_with_its_figures_and_its_rows(workspace):
     record(store, artifacts, workspace, "evaluate-1", ROWS)
     assert records.summary(store, "evaluate-1") == summary(ROWS)
     assert records.item_results(store, artifacts, "evaluate-1", "core") == [row for row in ROWS if row.split == "core"]
-    assert (records.count(store), records.count_results(store)) == (1, 10)
+    assert (records.count(store), store.read(RESULTS)) == (1, [(10,)])
     assert (records.cluster_of(store, "evaluate-1"), records.domain_digest_of(store, "evaluate-1")) == ("travel", "d1")
     assert records.structured_effect(store, "evaluate-1") is None
     (row,) = store.read("SELECT outcome, score, passed, observations FROM item_result WHERE scenario_id = 's0003'")
@@ -128,6 +129,6 @@ def test_twenty_thousand_results_are_taken_in_within_seconds(workspace):
     rows = [result(n, 0.5) for n in range(20_000)]
     started = time.monotonic()
     record(store, artifacts, workspace, "evaluate-1", rows)
-    assert records.count_results(store) == 20_000
+    assert store.read(RESULTS) == [(20_000,)]
     assert time.monotonic() - started < 10
     store.close()
