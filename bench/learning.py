@@ -5,7 +5,7 @@
 Needs a quiet machine and an hour or more: each cell is two iterate runs through the daemon, in a workspace of its own under DIR. A cell that
 is there is not run again, so a bench that was stopped goes on; `--report` only prints what there is.
 
-    plain   one round: all rows, `epochs` passes; no rehearsal, no gate but its own
+    plain   one training: all rows, `epochs` passes, no rehearsal; taken as it comes, whatever a gate would say
     loop    two rounds with half the steps each, rehearsal rows included in the count: targeted rows, warm start, doubtful rows set aside,
             and the gate with its no-harm suite
 
@@ -138,7 +138,7 @@ def make_domain(source: Workspace, workspace: Workspace, domain: str, name: str,
     budget = BUDGETS[domain]
     file["data"]["splits"] |= {"core": budget["core"], "held_out": budget["held_out"], "reserve": round(1 - budget["core"] - budget["held_out"], 2)}
     file["train"] = {"method": "sft", "max_rows": len(rows), "epochs": budget["epochs"]}
-    file["eval"]["floor"] = ["majority"]
+    file["eval"]["floor"] = ["tfidf_logistic"]
     file["eval"]["accept"] |= {"metric": "score", "floor": "ignore", "no_harm": {"tolerance": 1.0}}
     file["diagnose"] = {"try_cheap": False}
     if arm == "loop":
@@ -167,23 +167,36 @@ def run_arm(workspace: Workspace, cluster: str, rounds: int) -> dict[str, Any]:
     if status["state"] != "succeeded":
         raise SystemExit(f"{run_id} of {cluster}: {json.dumps(status['error'])}")
     steps = {step["step"]: read_json(workspace.run(step["run_id"]).result) for step in status["steps"]}
-    output = read_json(workspace.run(run_id).result)["output"] if workspace.run(run_id).result.is_file() else status["output"]
     trained = [result for step, result in steps.items() if step.endswith((".train", ".train_again"))]
-    evaluation = output["final"]["evaluation_id"]
-    results = [ItemResult.model_validate(row) for row in read_jsonl(workspace.run(evaluation).outputs / "results.jsonl")]
+    played = status["output"]["iterations"]
+    kept = [each["challenger_evaluation"] for each in played if each["verdict"] == "accept" or rounds == 1]
+    evaluation = kept[-1] if kept else next(step["run_id"] for step in status["steps"] if step["step"] == "0.measure_base")
     return {
         "run": run_id,
-        "verdicts": [iteration["decision"]["verdict"] for iteration in output["iterations"]],
-        "held_out_by_round": [round(iteration["decision"]["against_incumbent"]["after"]["mean"], 4) for iteration in output["iterations"]],
+        "verdicts": [each["verdict"] for each in played],
+        "held_out_by_round": [round(mean(held_out_scores(workspace, each["challenger_evaluation"])), 4) for each in played],
         "optimiser_steps": [result["output"]["steps"] for result in trained],
         "warm": [result["output"]["warm_start"] is not None for result in trained],
         "no_harm": {step: round(held_out_score(result), 4) for step, result in steps.items() if step.endswith((".no_harm", ".no_harm_base"))},
+        "refused_because": [each["reasons"] for each in played if each["verdict"] != "accept"],
         "train_seconds": round(sum(result["output"]["train_seconds"] for result in trained), 1),
-        "wall_seconds": round(output["seconds"]["total"], 1),
+        "train_worker_seconds": round(sum(result["seconds"] for result in trained), 1),
+        "wall_seconds": round(status["output"]["seconds"]["total"], 1),
         "peak_worker_gib": round(max(result["peak_rss_bytes"] for result in steps.values()) / 2**30, 2),
-        "results": [result for result in results if result.split == "held_out"],
+        "results": held_out_results(workspace, evaluation),
         "doubted": [doubted_by(workspace, step["run_id"]) for step in status["steps"] if step["step"].endswith(".curate")],
     }
+
+
+def held_out_results(workspace: Workspace, evaluation: str) -> list[ItemResult]:
+    """A measurement's held-out items."""
+    results = (ItemResult.model_validate(row) for row in read_jsonl(workspace.run(evaluation).outputs / "results.jsonl"))
+    return [result for result in results if result.split == "held_out"]
+
+
+def held_out_scores(workspace: Workspace, evaluation: str) -> list[float]:
+    """Their scores."""
+    return [result.score for result in held_out_results(workspace, evaluation)]
 
 
 def held_out_score(result: dict[str, Any]) -> float:

@@ -111,9 +111,17 @@ def _mean(pairs: Sequence[tuple[float, str]]) -> float:
 
 
 def regressions_clause(
-    incumbent: Sequence[ItemResult], challenger: Sequence[ItemResult], stability: Stability | None, acceptance: Acceptance
+    incumbent: Sequence[ItemResult],
+    challenger: Sequence[ItemResult],
+    stability: Stability | None,
+    acceptance: Acceptance,
+    floor_against_incumbent: PairedComparison | None = None,
 ) -> Clause:
-    """Items that the incumbent passes must not be lost for others that are won: an average hides that, a user notices it."""
+    """Items that the incumbent passes must not be lost for others that are won: an average hides that, a user notices it. An incumbent that is
+    shown to be below the floor has no users to notice: what a base model passes by luck is no ground to refuse its first specialist."""
+    if floor_against_incumbent is not None and floor_against_incumbent.difference.high < 0:
+        sentence = "The incumbent is below the floor, so nobody relies on the items that it passes."
+        return Clause(name="regressions", passed=True, sentence=sentence)
     passed = {result.scenario_id for result in incumbent if result.outcome == "graded" and result.passed}
     again = [result for result in challenger if result.outcome == "graded" and result.scenario_id in passed]
     lost = sum(not result.passed for result in again)

@@ -39,17 +39,18 @@ def decide(
     """
     confidence = attempt_confidence(acceptance.confidence, attempt)
 
-    def paired(before: Sequence[ItemResult]) -> PairedComparison:
-        return compare(before, challenger, split="held_out", metric=acceptance.metric, confidence=confidence, seed=seed)
+    def paired(before: Sequence[ItemResult], after: Sequence[ItemResult] = challenger) -> PairedComparison:
+        return compare(before, after, split="held_out", metric=acceptance.metric, confidence=confidence, seed=seed)
 
     against_incumbent = paired(incumbent)
     against_floor = None if floor is None else paired(floor)
+    floor_against_incumbent = None if floor is None else paired(floor, incumbent)
     clauses = (
         complete_clause(against_incumbent, against_floor),
         improvement_clause(against_incumbent, acceptance),
         floor_clause(against_floor, acceptance),
         slices_clause(incumbent, challenger, slices, acceptance, seed),
-        regressions_clause(incumbent, challenger, stability, acceptance),
+        regressions_clause(incumbent, challenger, stability, acceptance, floor_against_incumbent),
         safety_clause(incumbent, challenger, acceptance),
     )
     return Decision(
