@@ -244,6 +244,15 @@ PROMISES: tuple[Promise, ...] = (
     # ---- 5. diagnose, curate, train, decide -------------------------------------------------------------------------------------
     promise("diagnose.patterns", "Failures are grouped into patterns by what the checks saw, each with share, examples and remedy.", "diagnose/test_patterns.py"),
     promise("curate.aim", "Training data is chosen for those patterns plus replay.", "curate/test_select.py", "curate/test_worker.py"),
+    promise(
+        "curate.doubt",
+        "Training rows whose labels the other rows contradict are set aside and listed for a person, never changed.",
+        "curate/test_doubt.py",
+        "curate/test_worker.py::test_rows_whose_label_a_trained_model_finds_unlikely_are_set_aside_and_listed",
+        "curate/test_worker.py::test_row_losses_that_are_not_the_ones_that_were_named_stop_the_run",
+        "train/test_real_training.py::test_it_leaves_what_is_left_of_each_rows_loss",
+        "iterate/test_iterate_run.py::test_rows_that_were_set_aside_are_listed_as_relabel_requests",
+    ),
     promise("curate.leakage", "A training row that is, or nearly is, an evaluation item stops the run with the pair named.", "curate/test_leakage.py"),
     promise("train.plan", "Every training setting has a reason that can be read.", "train/test_plan.py"),
     promise("train.rows", "A training row is never cut: one that is too long is refused by name.", "train/test_rows.py"),

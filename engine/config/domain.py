@@ -130,6 +130,8 @@ class TrainOverrides(Record):
     """What is taught: the labels, or the answers of the first usable of `teachers`. With none usable, the labels."""
     rehearse: Rehearsal | None = None
     """What to rehearse besides; null rehearses nothing."""
+    doubtful: Literal["set_aside", "keep"] = "set_aside"
+    """What becomes of a training row whose label a model that has learnt the others finds unlikely. Set aside, it is listed by `diagnose` for a person."""
 
 
 class Diagnosing(Record):

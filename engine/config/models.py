@@ -181,6 +181,8 @@ class ScriptedProfile(Record):
     """Time for each answer and each training step."""
     training_steps: int = Field(default=10, ge=1, le=10_000)
     """Steps of a pretended training run."""
+    unlikely_rows: tuple[str, ...] = ()
+    """Training rows whose label the trained double finds unlikely."""
     server: bool = False
     """Answer through a managed stand-in server process, so that server faults can be tested without vLLM."""
 

@@ -28,7 +28,7 @@ from engine.diagnose.types import (
     TrainOn,
 )
 from engine.evaluate.statistics import shown_above_zero
-from engine.evaluate.types import ItemResult, Scenario
+from engine.evaluate.types import ItemResult, Scenario, TrainingRow
 
 LONGEST_ANSWER = 32_768
 """What contract.output.max_tokens may be at most."""
@@ -179,6 +179,20 @@ def relabel_rows(conflicts: Sequence[RowConflict]) -> tuple[RelabelItem, ...]:
             why=f"its input is nearly that of training row {conflict.right.id} (similarity {conflict.similarity:.2f}), which expects another answer",
         )
         for conflict in conflicts
+    )
+
+
+def relabel_doubted(doubted: Sequence[tuple[TrainingRow, float]]) -> tuple[RelabelItem, ...]:
+    """The training rows that were set aside, each with what is left of its loss (nats a token)."""
+    return tuple(
+        RelabelItem(
+            item=row.id,
+            where="training",
+            expected=row.expected,
+            suggested=None,
+            why=f"a model that has learnt the other rows still finds this answer unlikely ({loss:.2f} nats a token), so the row was set aside",
+        )
+        for row, loss in doubted
     )
 
 

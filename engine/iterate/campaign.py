@@ -298,7 +298,7 @@ class Campaign(Steps):
             taught=taught,
             notes=self.teacher_notes(),
             rehearse=self.rehearsal(compiled, chosen),
-            judged_by=self.judges(),
+            judged_by=self.judges() if compiled.domain.train.doubtful == "set_aside" else (),
         )
 
     def judges(self) -> tuple[RowLosses, ...]:

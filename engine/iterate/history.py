@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import NamedTuple
 
+from engine.base.files import read_jsonl
 from engine.diagnose.facts import (
     VERSIONS,
     Evidence,
@@ -28,10 +29,11 @@ from engine.evaluate import records as measurements
 from engine.evaluate.compile import CompiledDomain
 from engine.evaluate.prompts import render_target
 from engine.evaluate.similarity import input_text
-from engine.evaluate.types import ItemResult
+from engine.evaluate.types import ItemResult, TrainingRow
 from engine.iterate import records
 from engine.iterate.measure import BASE
 from engine.iterate.types import Iteration
+from engine.jobs import records as runs
 from engine.store.artifacts import Artifacts
 from engine.store.store import Store
 from engine.train.plan import REPLAY_SHARE
@@ -139,6 +141,16 @@ class History:
     def conflicts(compiled: CompiledDomain) -> list[RowConflict]:
         """Training rows that teach two answers to nearly the same input. A third of a second for 2,000 short rows on one core."""
         return conflicting_rows(compiled.pool, compiled.domain.data.near_duplicate)
+
+    def set_aside(self, compiled: CompiledDomain, cluster: str) -> list[tuple[TrainingRow, float]]:
+        """The training rows that the cluster's newest training set left out as doubtful and that are still in the pool, each with its loss."""
+        newest = runs.latest(self._store, cluster=cluster, states=("succeeded",), kinds=("curate",), limit=1)
+        digest = (newest[0].output or {})["artifacts"].get("doubtful") if newest else None
+        if digest is None:
+            return []
+        losses = {str(row["id"]): float(row["loss"]) for row in read_jsonl(self._artifacts.path(digest))}
+        pool = {row.id: row for row in compiled.pool}
+        return [(pool[row], loss) for row, loss in losses.items() if row in pool]
 
     def _pool(self, compiled: CompiledDomain) -> Neighbours:
         with self._lock:

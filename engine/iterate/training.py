@@ -193,8 +193,14 @@ class RoundTraining:
             domain_digest=digest,
             plan=plan,
             warm_start=None if going_on is None else str(artifacts.path(going_on.adapter)),
+            score_rows=self.scores_rows(plan),
             device=self.job.device,
         )
+
+
+    def scores_rows(self, plan: TrainPlan) -> bool:
+        """Whether another round of this run may want to know what this training has not learnt. It costs a forward pass over each row."""
+        return plan.method == "sft" and self.overrides.doubtful == "set_aside" and self.number < self.job.budget.max_iterations
 
 
 def dataset_of(run: Run) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 from engine.base.paths import Workspace
 from engine.diagnose.facts import Evidence
 from engine.diagnose.patterns import diagnose
-from engine.diagnose.remedies import relabel_items, relabel_rows, scenario_proposals
+from engine.diagnose.remedies import relabel_doubted, relabel_items, relabel_rows, scenario_proposals
 from engine.diagnose.trends import trends
 from engine.diagnose.types import Diagnosis, FailurePattern
 from engine.errors import ArgumentInvalid, NotFound
@@ -62,7 +62,7 @@ class FailureDiagnosing:
         if view == "trends":
             return trends_page(diagnosed, trends(evidence.rounds), page_at(cursor, limit))
         if view == "requests":
-            return self._requests_page(diagnosed, evidence, page_at(cursor, limit))
+            return self._requests_page(diagnosed, cluster, evidence, page_at(cursor, limit))
         if pattern is None:
             return patterns_page(diagnosed, cluster, page_at(cursor, limit))
         chosen = pattern_of(diagnosed, pattern)
@@ -91,14 +91,14 @@ class FailureDiagnosing:
             )
         return evaluation_id, chosen
 
-    def _requests_page(self, diagnosed: Diagnosed, evidence: Evidence, page: Page) -> DiagnosisPage:
+    def _requests_page(self, diagnosed: Diagnosed, cluster: str, evidence: Evidence, page: Page) -> DiagnosisPage:
         """Labels that people should look at again, and scenarios that are wanted."""
         compiled = self._compiled(diagnosed.evaluation_id)
         scenarios = {scenario.id: scenario for scenario in compiled.of_split("core")}
         return requests_page(
             diagnosed,
             doubted=relabel_items(tuple(evidence.facts), evidence.facts, scenarios),
-            rows=relabel_rows(self.history.conflicts(compiled)),
+            rows=(*relabel_doubted(self.history.set_aside(compiled, cluster)), *relabel_rows(self.history.conflicts(compiled))),
             wanted=scenario_proposals(diagnosed.found.patterns),
             page=page,
         )

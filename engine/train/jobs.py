@@ -28,3 +28,5 @@ class TrainJob(Record):
     """Directory of the adapter that training goes on from (safetensors); null starts anew."""
     device: Device = "cpu"
     """Where the weights are held."""
+    score_rows: bool = False
+    """Afterwards, ask how likely the trained model finds each row; SFT only."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.digests import canonical_json, sha256_hex, tree_sha256
-from engine.base.files import read_json, write_atomic, write_json
+from engine.base.files import read_json, read_jsonl, write_atomic, write_json
 from engine.base.paths import RunPaths
 from engine.config import ScriptedProfile
 from engine.generate.scripted import scripted_fingerprint, write_scripted_weights
@@ -48,6 +48,8 @@ def train_scripted(
     fingerprint = scripted_fingerprint(adapter, digest)
     write_atomic(paths.outputs / "fingerprint.json", fingerprint.model_dump_json().encode())
     write_json(paths.outputs / "losses.json", [_loss(taken) for taken in range(1, profile.training_steps + 1)])
+    if job.score_rows:
+        write_json(paths.outputs / "row_losses.json", _row_losses(job, profile))
     return TrainOutput(
         adapter=digest,
         adapter_dir="outputs/adapter",
@@ -60,11 +62,17 @@ def train_scripted(
         train_seconds=round(time.monotonic() - began, 3),
         resumed_from_step=resumed_from_step,
         losses="outputs/losses.json",
+        row_losses="outputs/row_losses.json" if job.score_rows else None,
         base=job.base.digest,
         dataset=job.dataset_digest,
         warm_start=went_on_from[0] if went_on_from else None,
         plan=job.plan,
     )
+
+
+def _row_losses(job: TrainJob, profile: ScriptedProfile) -> dict[str, float]:
+    rows = sorted({str(row["id"]) for row in read_jsonl(Path(job.dataset))})
+    return {row: (1.5 if row in profile.unlikely_rows else 0.02) * (1 + at % 7 / 10) for at, row in enumerate(rows)}
 
 
 def _loss(step: int) -> float:

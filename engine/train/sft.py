@@ -104,9 +104,10 @@ def train_adapter(
         torch.use_deterministic_algorithms(True, warn_only=True)
     trainer.train(resume_from_checkpoint=None if point is None else str(point.directory))
     losses = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
-    seconds = watcher.seconds()
-    report(Progress(phase="row losses", message=f"asking how likely the trained model finds each of {len(tokens)} rows"))
-    left = row_losses(trainer.model, tokens, prefix, check_cancelled)
+    seconds, left = watcher.seconds(), None
+    if job.score_rows:
+        report(Progress(phase="row losses", message=f"asking how likely the trained model finds each of {len(tokens)} rows"))
+        left = row_losses(trainer.model, tokens, prefix, check_cancelled)
     return Trained(trainer.model, tokenizer, losses, watcher.tokens, seconds, 0 if point is None else point.step, left)
 
 

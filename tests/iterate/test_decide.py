@@ -106,6 +106,15 @@ def test_items_that_passed_before_may_not_be_traded_for_others() -> None:
     assert decision.verdict == "roll_back"
 
 
+def test_what_an_incumbent_below_the_floor_passes_by_luck_does_not_block() -> None:
+    before = results(lambda n: 1.0 if n < N // 8 else 0.0)
+    after = results(lambda n: 1.0 if n >= N // 16 else 0.0)
+    weak, strong = (judge(after, incumbent=before, floor=results(lambda n, share=share: 1.0 if n % 8 < share else 0.0)) for share in (0, 4))
+    assert not clause(weak, "regressions").passed
+    assert clause(strong, "regressions").passed
+    assert "below the floor" in clause(strong, "regressions").sentence
+
+
 def test_regressions_that_the_incumbents_own_unsteadiness_explains_do_not_block() -> None:
     before = results(lambda n: 1.0 if n < N // 2 else 0.0)
     after = results(lambda n: 1.0 if n >= N // 8 else 0.0)

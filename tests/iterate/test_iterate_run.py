@@ -64,6 +64,20 @@ def test_a_challenger_that_is_no_better_is_rolled_back(tmp_path: Path) -> None:
         engine.close()
 
 
+def test_rows_that_were_set_aside_are_listed_as_relabel_requests(tmp_path: Path) -> None:
+    unlikely = tuple(row["id"] for row in rows(0, 160))[:12]
+    engine = Engine.open(make_workspace(tmp_path, profile={"unlikely_rows": unlikely}))
+    try:
+        run = finish(engine, engine.iterate("tickets", 2).id)
+        curated = {step.step: engine.supervisor.get(step.run_id).output for step in engine.run_status(run.id).steps if step.step.endswith(".curate")}
+        assert [output["set_aside"] for output in curated.values()] == [0, 12]
+        newest = IterateOutput.model_validate(run.output).final.evaluation_id
+        listed = engine.diagnose(newest, view="requests", limit=50).requests
+        assert {each["item"] for each in listed if "set aside" in each["why"]} == set(unlikely)
+    finally:
+        engine.close()
+
+
 def test_a_second_run_starts_from_the_incumbent_and_stops_when_its_targets_are_met(tmp_path: Path) -> None:
     engine = Engine.open(make_workspace(tmp_path, targets={"score": 0.6}))
     try:

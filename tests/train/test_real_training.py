@@ -69,6 +69,14 @@ def test_it_learns_and_leaves_nothing_but_safetensors_and_json(whole: Path) -> N
     assert not (whole / "work/checkpoints").exists()
 
 
+def test_it_leaves_what_is_left_of_each_rows_loss(whole: Path) -> None:
+    left = json.loads((whole / "outputs/row_losses.json").read_text())
+    rows = [json.loads(line)["id"] for line in (whole / "rows.jsonl").read_text().splitlines()]
+    first_loss = json.loads((whole / "result.json").read_text())["output"]["first_loss"]
+    assert set(left) == set(rows)
+    assert all(0.0 < loss < first_loss for loss in left.values())
+
+
 def test_merged_weights_are_the_base_with_the_adapter_added(whole: Path, prepared_base: PreparedBase) -> None:
     import torch
     from peft import PeftModel

@@ -48,7 +48,7 @@ def training_run(
     plan = plan_training(
         profile, TrainOverrides(**changes), rows=len(rows.read_text().splitlines()), device="cpu", seed=17, merge=merge
     )
-    job = TrainJob(model="m", profile=profile, base=base, dataset=str(rows), dataset_digest=file_sha256(rows), plan=plan)
+    job = TrainJob(model="m", profile=profile, base=base, dataset=str(rows), dataset_digest=file_sha256(rows), plan=plan, score_rows=True)
     config = RunConfig(run_id=root.name, kind="train", cluster="c", workspace=str(root.parent), seed=17, job=job.model_dump(mode="json"))
     write_json(root / "config.json", config.model_dump(mode="json"))
     return RunPaths(root)
