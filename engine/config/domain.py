@@ -131,7 +131,7 @@ class TrainOverrides(Record):
     rehearse: Rehearsal | None = None
     """What to rehearse besides; null rehearses nothing."""
     doubtful: Literal["set_aside", "keep"] = "set_aside"
-    """What becomes of a training row whose label a model that has learnt the others finds unlikely. Set aside, it is listed by `diagnose` for a person."""
+    """What becomes of training rows whose label a model that has learnt the others finds unlikely. Those set aside are listed by `diagnose`."""
 
 
 class Diagnosing(Record):

@@ -72,7 +72,7 @@ def test_rows_that_were_set_aside_are_listed_as_relabel_requests(tmp_path: Path)
         curated = {step.step: engine.supervisor.get(step.run_id).output for step in engine.run_status(run.id).steps if step.step.endswith(".curate")}
         assert [output["set_aside"] for output in curated.values()] == [0, 12]
         newest = IterateOutput.model_validate(run.output).final.evaluation_id
-        listed = engine.diagnose(newest, view="requests", limit=50).requests
+        listed = engine.diagnose("tickets", newest, view="requests", limit=50).lines
         assert {each["item"] for each in listed if "set aside" in each["why"]} == set(unlikely)
     finally:
         engine.close()
