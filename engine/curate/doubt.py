@@ -5,7 +5,7 @@ Networks", 2017), so after a few passes the losses of rightly and wrongly labell
 over the log of the loss tells them apart without a threshold that somebody has to know (Li et al., "DivideMix", 2020). With 20% of labels exchanged
 at random, on SmolLM2-135M and measured by `bench/learning.py`, it finds most of them; the figures stand in `docs/learning.md`.
 
-Rows that are merely hard look like wrong ones. So nothing is doubted where the heaps do not lie apart, or where the unlikely one is too
+Rows that are merely hard look like wrong ones. So nothing is doubted by a model that has learnt too little, or where the unlikely heap is too
 large to be mistakes; a doubted row is set aside and listed for a person, never changed and never lost.
 """
 
@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import NamedTuple
 
 FEWEST_ROWS = 60
 """Below, two heaps cannot be told from one."""
 SURE = 0.95
 """Posterior of the unlikely heap from which a row is doubted."""
-LIKELY_ENOUGH = 0.3
-"""Nats a token: a row at or below this is learnt well enough, wherever the heaps lie. Without it a quarter of the rows of a task with 77 labels are
-doubted, because they are hard; with it 9%, and as many of the exchanged ones are found."""
+LEARNT = 0.25
+"""Nats a token: a model to which half of its rows are less likely than this has not learnt the rest, and is no judge. After half a pass over
+1,000 rows with 77 labels it would doubt 16% of right ones."""
+LIKELY_ENOUGH, TYPICAL = 0.3, 2.5
+"""A row below so many nats a token, or so many times the median, is not doubted wherever the heaps lie: it is hard, not wrong. Without this a
+quarter of those rows are doubted after two passes; with it 9%, and as many of the exchanged labels are found."""
 MOST_DOUBTED = 0.4
-"""With more than this share doubted the model has learnt too little to be a judge."""
+"""With more than this share doubted the unlikely heap is no heap of mistakes."""
 
 
 class Doubt(NamedTuple):
@@ -39,13 +43,14 @@ class Doubt(NamedTuple):
 def doubtful(losses: Mapping[str, float]) -> list[Doubt]:
     """The doubtful ones among the rows of one training, least likely first. `losses`: nats a token after training, by row."""
     rows = sorted(losses)
-    if len(rows) < FEWEST_ROWS:
+    if len(rows) < FEWEST_ROWS or (typical := median(losses.values())) > LEARNT:
         return []
+    likely_enough = max(LIKELY_ENOUGH, TYPICAL * typical)
     posteriors = unlikely_heap([losses[row] for row in rows])
     found = [
         Doubt(row, losses[row], posterior)
         for row, posterior in zip(rows, posteriors, strict=True)
-        if posterior >= SURE and losses[row] > LIKELY_ENOUGH
+        if posterior >= SURE and losses[row] > likely_enough
     ]
     return sorted(found, key=lambda doubt: (-doubt.loss, doubt.row)) if len(found) <= MOST_DOUBTED * len(rows) else []
 

@@ -265,6 +265,8 @@ class Schedule(Record):
     """Upper bound of the training set."""
     replay_share: float
     warm_start: bool = False
+    warm_rate: float = 1.0
+    """Share of the method's rate that is taken because of a warm start."""
     rows: int
     """Different rows that it reckons with: the pool, at most `max_rows`."""
     grounds: str = ""

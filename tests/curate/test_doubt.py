@@ -37,7 +37,13 @@ def test_rows_that_were_all_learnt_are_not_doubted() -> None:
 
 
 def test_a_model_that_has_learnt_too_little_is_no_judge() -> None:
-    assert doubtful(losses_of(200, 250, apart=3.0)) == []
+    losses = losses_of(400, 100, apart=3.0)
+    assert doubtful(losses)
+    assert doubtful({row: 10 * loss for row, loss in losses.items()}) == []
+
+
+def test_an_unlikely_heap_of_half_the_rows_is_no_heap_of_mistakes() -> None:
+    assert doubtful(losses_of(250, 200, apart=3.0)) == []
 
 
 def test_a_handful_of_rows_is_not_judged() -> None:
