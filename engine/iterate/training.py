@@ -71,7 +71,8 @@ class RoundTraining:
                 raise
             usual = unscheduled(self.profile, self.overrides)
             why = f"SFT instead of {method.upper()}: {error.message}"
-            changes = {"method": "sft", "warm_start": False, "warm_rate": 1.0, "learning_rate": usual.learning_rate, "reasons": (*chosen.reasons, why)}
+            anew = {"method": "sft", "warm_start": False, "warm_rate": 1.0, "learning_rate": usual.learning_rate}
+            changes = {**anew, "reasons": (*chosen.reasons, why)}
             return self.supervised(f"{self.number}.train_sft", chosen.model_copy(update=changes), curated)
 
     def preferring(self, method: Method, chosen: Schedule, curated: Run) -> Trained:
