@@ -3,7 +3,7 @@
     python -m bench.learning --place DIR [--domains support travel] [--seeds 17 18 19] [--noise 0 0.2]
 
 Needs a quiet machine and an hour or more: each cell is two iterate runs through the daemon, in a workspace of its own under DIR. A cell that
-is there is not run again, so a bench that was stopped goes on; `--report` only prints what there is.
+is there is not run again, so a bench that was stopped goes on at its last arm; `--report` only prints what there is.
 
     plain   one training: all rows, `epochs` passes, no rehearsal; taken as it comes, whatever a gate would say
     loop    two rounds with half the steps each, rehearsal rows included in the count: targeted rows, warm start, doubtful rows set aside,
@@ -81,13 +81,16 @@ def run_cell(source: Workspace, workspace: Workspace, domain: str, noise: float,
     rows, wrong = rows_of(source, domain, noise, seed)
     arms: dict[str, dict[str, Any]] = {}
     for arm in ARMS:
-        make_domain(source, workspace, domain, f"{name}-{arm}", rows, arm)
-        write_clusters(source, workspace, f"{name}-{arm}", seed)
-        arms[arm] = run_arm(workspace, f"{name}-{arm}", 1 if arm == "plain" else 2)
-    results = [arms[arm].pop("results") for arm in ARMS]
+        path = workspace.root / "arms" / f"{name}-{arm}.json"
+        if not path.is_file():
+            make_domain(source, workspace, domain, f"{name}-{arm}", rows, arm)
+            write_clusters(source, workspace, f"{name}-{arm}", seed)
+            write_json(path, run_arm(workspace, f"{name}-{arm}", 1 if arm == "plain" else 2))
+        arms[arm] = read_json(path)
+    results = [held_out_results(workspace, arms[arm]["evaluation"]) for arm in ARMS]
     paired = compare(*results, split="held_out", metric="score", seed=seed)
     difference = paired.difference
-    doubted = [set(each) for each in arms["loop"].pop("doubted")]
+    doubted = [set(arms[arm].pop("doubted")) for arm in ARMS][-1]
     return {
         "domain": domain,
         "noise": noise,
@@ -98,9 +101,7 @@ def run_cell(source: Workspace, workspace: Workspace, domain: str, noise: float,
             "loop_minus_plain": [round(value, 4) for value in (difference.mean, difference.low, difference.high)],
             "items": difference.n,
         },
-        "set_aside": [
-            {"rows": len(each), "exchanged": len(each & wrong), "of_exchanged": len(wrong), "of_rows": len(rows)} for each in doubted if each
-        ],
+        "set_aside": {"rows": len(doubted), "exchanged": len(doubted & wrong), "of_exchanged": len(wrong), "of_rows": len(rows)},
     }
 
 
@@ -183,8 +184,8 @@ def run_arm(workspace: Workspace, cluster: str, rounds: int) -> dict[str, Any]:
         "train_worker_seconds": round(sum(result["seconds"] for result in trained), 1),
         "wall_seconds": round(status["output"]["seconds"]["total"], 1),
         "peak_worker_gib": round(max(result["peak_rss_bytes"] for result in steps.values()) / 2**30, 2),
-        "results": held_out_results(workspace, evaluation),
-        "doubted": [doubted_by(workspace, step["run_id"]) for step in status["steps"] if step["step"].endswith(".curate")],
+        "evaluation": evaluation,
+        "doubted": [row for step in status["steps"] if step["step"].endswith(".curate") for row in doubted_by(workspace, step["run_id"])],
     }
 
 

@@ -13,6 +13,7 @@ from engine.iterate.measure import BASE, weights_of
 from engine.iterate.methods import GIVE_WAY, MEMORY_FACTORS, method_of, rows_made
 from engine.iterate.scheduling import facts_of, has_diverged, history
 from engine.iterate.steps import Measured, StepFailed, Steps
+from engine.jobs import records as runs
 from engine.jobs.types import Run
 from engine.train import records as versions
 from engine.train.jobs import TrainJob
@@ -120,6 +121,7 @@ class RoundTraining:
             merge=self.steps.merges(),
             iteration=self.number,
             schedule=chosen,
+            may_go_on=self.may_go_on(),
             **how,
         )
 
@@ -128,7 +130,7 @@ class RoundTraining:
         run = self.steps.need(
             name,
             "train",
-            lambda: self.steps.dump(self.train_job(rows_of, plan, digest=digest)),
+            lambda: self.steps.dump(self.train_job(rows_of, plan, chosen, digest=digest)),
             schedule=self.steps.dump(chosen),
             incumbent=self.incumbent.subject,
         )
@@ -178,13 +180,13 @@ class RoundTraining:
             device=self.job.device,
         )
 
-    def train_job(self, rows_of: Run, plan: TrainPlan, *, digest: str | None) -> TrainJob:
+    def train_job(self, rows_of: Run, plan: TrainPlan, chosen: Schedule, *, digest: str | None) -> TrainJob:
         """The training job. The model server stops first when both do not fit into memory."""
         artifacts, dataset = self.steps.context.artifacts, dataset_of(rows_of)
+        going_on = self.adapter_to_go_on_from(chosen) if plan.warm_start else None
         if isinstance(self.profile, ModelProfile):
             needed = self.profile.training.memory_gib * MEMORY_FACTORS[plan.method]
             self.steps.context.servers.stop_for_training(int(needed * 2**30), self.job.device)
-        going_on = self.incumbent_version() if plan.warm_start else None
         return TrainJob(
             model=self.job.model,
             profile=self.profile,
@@ -193,15 +195,24 @@ class RoundTraining:
             dataset_digest=dataset,
             domain_digest=digest,
             plan=plan,
-            warm_start=None if going_on is None else str(artifacts.path(going_on.adapter)),
-            score_rows=self.scores_rows(plan),
+            warm_start=None if going_on is None else str(artifacts.path(going_on)),
+            score_rows=plan.method == "sft" and self.overrides.doubtful == "set_aside" and self.may_go_on(),
             device=self.job.device,
         )
 
 
-    def scores_rows(self, plan: TrainPlan) -> bool:
-        """Whether another round of this run may want to know what this training has not learnt. It costs a forward pass over each row."""
-        return plan.method == "sft" and self.overrides.doubtful == "set_aside" and self.number < self.job.budget.max_iterations
+    def may_go_on(self) -> bool:
+        """Whether another round of this run may follow."""
+        return self.number < self.job.budget.max_iterations
+
+    def adapter_to_go_on_from(self, chosen: Schedule) -> str | None:
+        """The incumbent's adapter; for SFT at the full rate the one from before its rate fell, where that was kept."""
+        version = self.incumbent_version()
+        if version is None:
+            return None
+        stored: dict[str, str] = (runs.get(self.store, version.run_id).output or {}).get("artifacts", {})
+        at_full_rate = chosen.method == "sft" and chosen.warm_rate == 1.0
+        return stored.get("stable", version.adapter) if at_full_rate else version.adapter
 
 
 def dataset_of(run: Run) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.train.types import TrainPlan
 
-SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup", "wsd": "warmup_stable_decay"}
 """The plan's words for transformers'."""
 
 

@@ -113,6 +113,8 @@ def ingest_training(cursor: Cursor, run_id: str, cluster: str | None, output: di
     edges += [(made.adapter, "made_by", run_id)]
     if made.warm_start is not None:
         edges.append((made.adapter, "went_on_from", made.warm_start))
+    if "stable" in stored:
+        edges.append((made.adapter, "decayed_from", stored["stable"]))
     if "merged" in stored:
         edges.append((stored["merged"], "merged_from", made.adapter))
     for child, relation, parent in edges:

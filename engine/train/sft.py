@@ -15,6 +15,7 @@ What differs from TRL's own ways, each for a measured reason (`bench/training.py
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -37,13 +38,16 @@ from engine.train import checkpoints
 from engine.train.arguments import common_arguments
 from engine.train.jobs import TrainJob
 from engine.train.order import training_order
+from engine.train.plan import DECAY_SHARE
 from engine.train.rows import CuratedRow, TokenRow, shared_prefix, tokenise
 from engine.train.types import TrainPlan
-from engine.train.weights import go_on_from
+from engine.train.weights import go_on_from, save_adapter
 
 _SECONDS_BETWEEN_REPORTS = 0.5
 _ROWS_AT_ONCE = 16
 """In one forward pass when the rows' losses are taken; of similar length, so little is padding."""
+STABLE = "stable"
+"""Under `work/`: the adapter from before the rate fell."""
 _SAME_DIRECTION = 0.99
 """Cosine of two hidden states that differ by rounding alone; measured 0.99999 and more in bfloat16."""
 
@@ -86,16 +90,19 @@ def train_adapter(
     order = training_order([len(row.input_ids) for row in tokens], batch_size=plan.batch_size, epochs=plan.epochs, seed=plan.seed)
     point = checkpoints.latest(work / "checkpoints")
     watcher = Watcher([len(tokens[index].input_ids) for index in order], plan.batch_size, point, report, check_cancelled)
+    steps = len(watcher.step_tokens)
+    decay_steps = max(1, round(steps * DECAY_SHARE))
+    stable = KeepStable(steps - decay_steps, work / STABLE, job.base.digest) if plan.scheduler == "wsd" else None
     check_cancelled()
     base = load_base(job.base.directory, plan, job.device)
     prefix = usable_prefix(base, tokens, plan)
     trainer = CompletionTrainer(
         model=base,
-        args=arguments(plan, work / "checkpoints", cpu=job.device == "cpu"),
+        args=arguments(plan, work / "checkpoints", cpu=job.device == "cpu", decay_steps=decay_steps),
         train_dataset=as_dataset(tokens, order, skip=len(prefix)),
         processing_class=tokenizer,
         peft_config=lora_config(plan, base),
-        callbacks=[watcher],
+        callbacks=[watcher] if stable is None else [watcher, stable],
     )
     trainer.prefix, trainer.check_cancelled = prefix, check_cancelled
     go_on_from(trainer.model, job)
@@ -237,9 +244,10 @@ def linear_names(model: Any) -> list[str]:
     return sorted({name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head})
 
 
-def arguments(plan: TrainPlan, output: Path, *, cpu: bool) -> SFTConfig:
+def arguments(plan: TrainPlan, output: Path, *, cpu: bool, decay_steps: int) -> SFTConfig:
     """Every setting of the trainer. The rows' order already holds all epochs, so the trainer sees one."""
     return SFTConfig(
+        lr_scheduler_kwargs={"num_decay_steps": decay_steps, "decay_type": "1-sqrt"} if plan.scheduler == "wsd" else {},
         packing=False,
         padding_free=False,
         max_length=None,
@@ -368,6 +376,20 @@ class Watcher(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         directory = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         checkpoints.seal(directory, step=state.global_step, seconds=self.seconds(), tokens=self.tokens)
+
+
+class KeepStable(TrainerCallback):
+    """Keeps the adapter as it is after `step` steps, before the rate falls. A checkpoint that is newer is there only when this was written."""
+
+    def __init__(self, step: int, directory: Path, base_digest: str) -> None:
+        self.step = step
+        self.directory = directory
+        self.base_digest = base_digest
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if state.global_step == self.step:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            save_adapter(model, self.directory, base_digest=self.base_digest)
 
 
 def use_base_type(model: Any) -> None:

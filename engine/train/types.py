@@ -90,7 +90,9 @@ class TrainPlan(Record):
     micro_batch_size: int
     max_length: int
     warmup_share: float
-    scheduler: Literal["cosine", "linear", "constant"]
+    scheduler: Literal["cosine", "linear", "constant", "wsd"]
+    """How the rate falls after the warm-up. `wsd` (warm-up, stable, decay): it stays, and falls in the last DECAY_SHARE of the steps; the adapter
+    from before that is kept besides, for a later training to go on from."""
     weight_decay: float
     max_grad_norm: float
     gradient_checkpointing: bool
@@ -199,6 +201,8 @@ class TrainOutput(Record):
     """Path of the loss curve (JSON: one loss a step), relative to the run directory."""
     row_losses: str | None = None
     """Path of what is left of each row's loss at the end (JSON: nats a token, by row), relative to the run directory; SFT only."""
+    stable_dir: str | None = None
+    """The adapter as it was before the rate fell, relative to the run directory; with the scheduler `wsd` only."""
     base: str
     """Digest of the base model."""
     dataset: str

@@ -7,6 +7,7 @@
       fingerprint.json       log-probabilities by which a server can prove that it answers with these weights
       losses.json            one loss a step
       row_losses.json        SFT: what is left of each row's loss at the end
+      stable/                SFT: the adapter from before the rate fell, where another round may go on from it
       rewards.json           GRPO: the figures of each step (reward, spread, length, form, diversity)
 
 Killed at any instant, the same run started again goes on from its newest verified checkpoint and ends with the same adapter. Outputs are
@@ -63,6 +64,8 @@ def train(context: WorkerContext) -> dict[str, Any]:
         artifacts["merged"] = output.merged_dir
     if output.row_losses is not None:
         artifacts["row_losses"] = output.row_losses
+    if output.stable_dir is not None:
+        artifacts["stable"] = output.stable_dir
     if output.rewards is not None:
         artifacts["rewards"] = output.rewards
     return {**output.model_dump(mode="json"), "artifacts": artifacts}
@@ -110,12 +113,15 @@ def chosen_rows(pairs: list[PairRow]) -> list[CuratedRow]:
 def write_outputs(job: TrainJob, rows: list[CuratedRow], trained: Trained, paths: RunPaths) -> TrainOutput:
     """Adapter, merged weights, fingerprint and loss curve of a finished training."""
     from engine.generate.fingerprint_torch import compute_fingerprint
-    from engine.train.sft import load_base
+    from engine.train.sft import STABLE, load_base
     from engine.train.weights import merge, save_adapter
 
     outputs = paths.outputs
     save_adapter(trained.model, outputs / "adapter", base_digest=job.base.digest)
     refuse_untrained(outputs / "adapter")
+    stable = paths.work / STABLE
+    if stable.is_dir():
+        shutil.copytree(stable, outputs / STABLE)
     adapter = tree_sha256(outputs / "adapter")
     if job.plan.merge:
         merge(Path(job.base.directory), outputs / "adapter", outputs / "merged")
@@ -140,6 +146,7 @@ def write_outputs(job: TrainJob, rows: list[CuratedRow], trained: Trained, paths
         resumed_from_step=trained.resumed_from_step,
         losses="outputs/losses.json",
         row_losses="outputs/row_losses.json" if trained.row_losses else None,
+        stable_dir=f"outputs/{STABLE}" if stable.is_dir() else None,
         base=job.base.digest,
         dataset=job.dataset_digest,
         warm_start=None if job.warm_start is None else tree_sha256(Path(job.warm_start)),

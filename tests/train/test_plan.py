@@ -119,6 +119,15 @@ def test_a_later_round_throws_other_dice_and_says_so() -> None:
     assert "round 3" in plan.reasons[0]
 
 
+def test_a_training_that_another_round_may_go_on_from_lets_its_rate_fall_only_at_the_end() -> None:
+    plans = [
+        plan_training(profile, TrainOverrides(), rows=800, device="cpu", seed=17, merge=False, may_go_on=may_go_on)
+        for profile, may_go_on in ((managed(), False), (managed(), True), (managed(training=Training(scheduler="constant")), True))
+    ]
+    assert [plan.scheduler for plan in plans] == ["cosine", "wsd", "constant"]
+    assert any("another round may go on" in reason for reason in plans[1].reasons)
+
+
 def test_few_steps_are_pointed_out() -> None:
     plan = plan_training(managed(), TrainOverrides(epochs=1), rows=40, device="cpu", seed=17, merge=True)
     assert any("Only 5 optimiser steps" in reason for reason in plan.reasons)

@@ -119,6 +119,27 @@ def test_a_warm_start_killed_in_the_middle_ends_with_the_same_adapter(
     assert tree_sha256(resumed) == tree_sha256(whole)
 
 
+def test_what_was_learnt_before_the_rate_fell_is_kept_to_go_on_from_even_by_a_training_that_was_killed(
+    tiny: PreparedBase, rows: Path, tmp_path: Path
+) -> None:
+    anew = job(tiny, rows)
+    staying = anew.model_copy(update={"plan": anew.plan.model_copy(update={"scheduler": "wsd"})})
+    adapter, _ = train(staying, tmp_path / "whole")
+    kept = tmp_path / "whole/stable"
+    calls: list[int] = []
+
+    def killed() -> None:
+        calls.append(1)
+        if len(calls) == 8:  # of 8 steps 6 keep the rate
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(staying, tmp_path / "killed", killed)
+    resumed, _ = train(staying, tmp_path / "killed")
+    assert tree_sha256(kept) != tree_sha256(adapter)
+    assert (tree_sha256(tmp_path / "killed/stable"), tree_sha256(resumed)) == (tree_sha256(kept), tree_sha256(adapter))
+
+
 def test_an_adapter_of_another_shape_or_base_is_refused(tiny: PreparedBase, rows: Path, incumbent: tuple[Path, Any], tmp_path: Path) -> None:
     with pytest.raises(ArtifactCorrupt, match="does not fit: rank 4"):
         train(job(tiny, rows, warm=incumbent[0], rank=8), tmp_path / "a")
