@@ -167,13 +167,18 @@ def run_arm(workspace: Workspace, cluster: str, rounds: int) -> dict[str, Any]:
         time.sleep(1.0)
     if status["state"] != "succeeded":
         raise SystemExit(f"{run_id} of {cluster}: {json.dumps(status['error'])}")
+    return arm_of(workspace, status, rounds)
+
+
+def arm_of(workspace: Workspace, status: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """What a finished run did and cost."""
     steps = {step["step"]: read_json(workspace.run(step["run_id"]).result) for step in status["steps"]}
     trained = [result for step, result in steps.items() if step.endswith((".train", ".train_again"))]
     played = status["output"]["iterations"]
     kept = [each["challenger_evaluation"] for each in played if each["verdict"] == "accept" or rounds == 1]
     evaluation = kept[-1] if kept else next(step["run_id"] for step in status["steps"] if step["step"] == "0.measure_base")
     return {
-        "run": run_id,
+        "run": status["run_id"],
         "verdicts": [each["verdict"] for each in played],
         "held_out_by_round": [round(mean(held_out_scores(workspace, each["challenger_evaluation"])), 4) for each in played],
         "optimiser_steps": [result["output"]["steps"] for result in trained],
