@@ -106,7 +106,8 @@ class Rehearsal(Record):
     suite: Identifier = "no_harm"
     """A folder in `domains/` with training rows."""
     share: Share = 0.1
-    """Rehearsal rows as a share of the domain's own; at most as many as there are."""
+    """How much is rehearsed, as a share of the length of the domain's own answers: the loss is a mean over tokens, so a few long answers would
+    outweigh many short ones. At most all rows that there are."""
 
 
 class TrainOverrides(Record):

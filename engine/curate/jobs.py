@@ -16,7 +16,7 @@ class RehearseJob(Record):
     domain: str
     domain_digest: str
     share: Share
-    """Of the domain's own rows."""
+    """Of the length of the answers in the domain's own rows, in characters."""
 
 
 class RowLosses(Record):

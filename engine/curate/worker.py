@@ -12,6 +12,7 @@ training worker to judge, which has the tokenizer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def curate(context: WorkerContext) -> dict[str, Any]:
     dataset = context.paths.outputs / "dataset.jsonl"
     rendered = {row.id: rendered_row(compiled, row) for row in chosen}
     rows = [rendered[row_id] for row_id in selection.rows]
-    rehearsed = [] if job.rehearse is None else rehearsal(context, job.rehearse, compiled, len(rows), job.seed)
+    rehearsed = [] if job.rehearse is None else rehearsal(context, job.rehearse, compiled, rows, job.seed)
     said = [f"{len(rehearsed)} rows of {job.rehearse.domain} are rehearsed besides."] if job.rehearse else []
     if doubts:
         said.append(f"{len(doubts)} of {len(pool)} rows are set aside: a model that has learnt the others finds their labels unlikely.")
@@ -114,15 +115,21 @@ def taught_values_of(compiled: CompiledDomain, taught: TaughtRows) -> dict[str, 
     return {row["id"]: parse_answer(output, row["completion"]).value for row in read_jsonl(path)}
 
 
-def rehearsal(context: WorkerContext, job: RehearseJob, compiled: CompiledDomain, own_rows: int, seed: int) -> list[dict[str, Any]]:
+def rehearsal(
+    context: WorkerContext, job: RehearseJob, compiled: CompiledDomain, own: Sequence[dict[str, Any]], seed: int
+) -> list[dict[str, Any]]:
     """Lines of another domain, rendered as that domain renders them, chosen by hash. They are kept apart from both domains' evaluation items."""
     other = compile_domain(Workspace(Path(context.config.workspace)), job.domain, job.domain_digest)
     if not other.pool:
         raise DomainInvalid(f"the domain {other.name} has no rows to rehearse", next_step="Give it data.train, or set train.rehearse to null.")
-    chosen = sorted(other.pool, key=lambda row: digest_of([seed, row.id]))[: round(own_rows * job.share)]
+    ordered = sorted(other.pool, key=lambda row: digest_of([seed, row.id]))
+    rendered = {row.id: rendered_row(other, row) for row in ordered}
+    characters = accumulate(len(rendered[row.id]["completion"]) for row in ordered)
+    room = job.share * sum(len(row["completion"]) for row in own)
+    chosen = [row for row, used in zip(ordered, characters, strict=True) if used <= room]
     for suite in (other, compiled):
         refuse_leaks(find_leaks(chosen, suite.scenarios, suite.domain.data.near_duplicate))
-    return [{**rendered_row(other, row), "id": f"{other.name}/{row.id}"} for row in chosen]
+    return [{**rendered[row.id], "id": f"{other.name}/{row.id}"} for row in chosen]
 
 
 def mixed(rows: list[dict[str, Any]], rehearsed: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:

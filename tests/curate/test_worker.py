@@ -108,9 +108,11 @@ def test_rows_of_another_domain_are_rehearsed_as_that_domain_renders_them(tmp_pa
     rows = read_jsonl(paths.outputs / "dataset.jsonl")
     rehearsed = [row for row in rows if row["id"].startswith("manners/")]
     assert [row for row in rows if row not in rehearsed] == alone
-    assert (len(rehearsed), result["output"]["rehearsed"], result["output"]["rows"]) == (8, 8, 88)
+    own, other = (sum(len(row["completion"]) for row in part) for part in (alone, rehearsed))
+    assert 0.1 * own - len(rehearsed[0]["completion"]) < other <= 0.1 * own
+    assert (result["output"]["rehearsed"], result["output"]["rows"]) == (len(rehearsed), len(rows))
     assert all(row["messages"][0]["content"] == "Be kind." and row["completion"].startswith("Answer ") for row in rehearsed)
-    assert "8 rows of manners are rehearsed besides." in result["output"]["reasons"]
+    assert f"{len(rehearsed)} rows of manners are rehearsed besides." in result["output"]["reasons"]
 
 
 def test_a_rehearsed_row_that_is_an_evaluation_item_of_either_domain_stops_the_run(tmp_path: Path) -> None:
