@@ -340,9 +340,18 @@ PROMISES: tuple[Promise, ...] = (
     ),
     promise(
         "golden.kept",
-        "Answers without a fault are kept as examples, as preferred sides and as memory; held-out items never.",
+        "Answers without a fault are kept, named by version; held-out items never.",
         "curate/test_golden.py",
         "iterate/test_teachers_run.py::test_the_first_teacher_that_is_not_below_the_floor_is_taught_and_the_run_says_what_each_is_worth",
+    ),
+    promise(
+        "golden.used",
+        "Golden answers are shown as examples, preferred in pairs, and missed when they are lost; the run says each.",
+        "iterate/test_teachers_run.py::"
+        "test_golden_answers_of_a_teacher_are_the_examples_of_the_trial_and_the_better_side_of_pairs_and_the_run_says_so",
+        "iterate/test_teachers_run.py::test_core_items_that_were_golden_once_and_are_lost_are_named_in_the_runs_output",
+        "diagnose/test_try_cheap.py::test_golden_answers_are_shown_before_rows_of_the_pool_and_the_trial_says_so",
+        "curate/test_pairs.py::test_every_pair_sets_a_golden_answer_a_passing_one_or_the_reference_against_a_whole_one_that_failed",
     ),
     promise(
         "propose.drafts",

@@ -1,7 +1,7 @@
-"""Golden standards: answers without a fault, kept to be used again. Pure.
+"""Golden standards: answers without a fault, kept to be used again. Pure, but for `read_golden`, which reads the answers.
 
 An answer is golden when it is whole, every check gives it the full value, and nothing was noticed about it. Golden answers to training prompts are
-material to teach with: examples in a prompt, or the preferred side of a pair. Golden answers to core items are memory: an item that was once
+material to teach with: worked examples in a prompt, or the preferred side of a pair. Golden answers to core items are memory: an item that was once
 answered without a fault and fails now has been lost, whatever the average says. They are never taught, because core would stop measuring;
 held-out and reserve items are never golden at all.
 """
@@ -9,25 +9,22 @@ held-out and reserve items are never golden at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from engine.base.digests import digest_of, sha256_hex
-from engine.evaluate.grading import MAX_KEPT_CHARACTERS
+from engine.base.digests import digest_of, file_sha256, sha256_hex
+from engine.base.files import read_jsonl
+from engine.curate.teach import items_of, taught_pool, taught_values
+from engine.curate.types import GoldenSource
+from engine.errors import ArtifactCorrupt
+from engine.evaluate.compile import CompiledDomain
+from engine.evaluate.grading import MAX_KEPT_CHARACTERS, grade
 from engine.evaluate.similarity import grams, input_text, normalise
 from engine.evaluate.types import ItemResult, TrainingRow
-from engine.generate.types import Message
+from engine.generate.types import Answer
 
 FULL = 1.0 - 1e-9
-
-
-class GoldenAnswer(NamedTuple):
-    """A golden answer to a training prompt."""
-
-    row: TrainingRow
-    messages: tuple[Message, ...]
-    """The domain's prompt for it."""
-    answer: str
 
 
 def is_golden(result: ItemResult) -> bool:
@@ -54,37 +51,47 @@ def golden_digest(answers: Mapping[str, str]) -> str:
     return digest_of(sorted(answers.items()))
 
 
-def few_shot(golden: Sequence[GoldenAnswer], count: int) -> list[GoldenAnswer]:
-    """`count` examples unlike each other: each next one has an answer not shown yet where there is one, and the input least like those taken.
+def read_golden(compiled: CompiledDomain, sources: Sequence[GoldenSource]) -> list[TrainingRow]:
+    """The rows with a golden answer among these. ArtifactCorrupt when a file is not the one that was named."""
+    results: list[ItemResult] = []
+    for source in sources:
+        path = Path(source.results)
+        if not path.is_file() or file_sha256(path) != source.digest:
+            raise ArtifactCorrupt(f"the golden answers {source.digest[:12]} are not the ones that were kept", next_step="Ask the teacher again.")
+        results += [ItemResult.model_validate(row) for row in read_jsonl(path)]
+    return golden_rows(compiled, results)
+
+
+def golden_rows(compiled: CompiledDomain, results: Iterable[ItemResult]) -> list[TrainingRow]:
+    """The rows of the pool that have a golden answer among these results, each with that answer in the place of its label, in the pool's order.
+
+    The last golden answer to a row counts. It is graded once more, against the row as it is now: input and label may change under one id.
+    """
+    texts = {result.scenario_id: result.answer for result in results if is_golden(result)}
+    rows = [row for row in compiled.pool if row.id in texts]
+    again = [grade(compiled.domain, item, Answer(key=item.id, text=texts[item.id])) for item in items_of(rows)]
+    values, _ = taught_values(compiled.domain.contract.output, "both", [result for result in again if is_golden(result)], texts)
+    return taught_pool(rows, values, "both")
+
+
+def few_shot(golden: Sequence[TrainingRow], count: int) -> list[TrainingRow]:
+    """`count` rows unlike each other: each next one has an answer not shown yet where there is one, and the input least like those taken.
 
     Ties, and with them the first, go to the smaller row id, so that equal sets give equal examples. A thousand answers take milliseconds for each
     example.
     """
-    pool = sorted(golden, key=lambda one: one.row.id)
-    sets = {one.row.id: grams(normalise(input_text(one.row.input))) for one in pool}
+    pool = sorted(golden, key=lambda row: row.id)
+    sets = {row.id: grams(normalise(input_text(row.input))) for row in pool}
     nearest = dict.fromkeys(sets, 0.0)
-    taken: list[GoldenAnswer] = []
+    taken: list[TrainingRow] = []
     shown: set[str] = set()
     while pool and len(taken) < count:
-        best = min(pool, key=lambda one: (_spelling(one.row.expected) in shown, nearest[one.row.id], one.row.id))
+        best = min(pool, key=lambda row: (_spelling(row.expected) in shown, nearest[row.id], row.id))
         pool.remove(best)
-        nearest = {one.row.id: max(nearest[one.row.id], _likeness(sets[one.row.id], sets[best.row.id])) for one in pool}
+        nearest = {row.id: max(nearest[row.id], _likeness(sets[row.id], sets[best.id])) for row in pool}
         taken.append(best)
-        shown.add(_spelling(best.row.expected))
+        shown.add(_spelling(best.expected))
     return taken
-
-
-def preference_pairs(golden: Sequence[GoldenAnswer], failed: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Pairs for preference training: golden answers against failed ones to the same prompts, by row id, in the order of `golden`.
-
-    A failed answer that is empty, or reads like the golden one, makes no pair.
-    """
-    return [
-        {"id": one.row.id, "messages": [message.model_dump() for message in one.messages], "chosen": one.answer, "rejected": text}
-        for one in golden
-        for text in dict.fromkeys(failed.get(one.row.id, ()))
-        if text.strip() not in ("", one.answer.strip())
-    ]
 
 
 def lost_golden(golden: Sequence[str], results: Sequence[ItemResult], most: int = 50) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from engine.base.record import Record
 from engine.config import Device, Profile, Share
-from engine.curate.types import PairCounts, TargetPattern, TaughtRows
+from engine.curate.types import GoldenSources, PairCounts, TargetPattern, TaughtRows
 from engine.generate.types import PreparedBase, Weights
 
 
@@ -91,6 +91,8 @@ class PairsJob(Record):
     """The incumbent's; null asks the base."""
     subject: str
     """`base` or a version id."""
+    golden: GoldenSources | None = None
+    """A teacher's golden answers, preferred where a prompt has one; null where there are none."""
     max_prompts: int = Field(default=160, ge=1)
     samples: int = Field(default=2, ge=1)
     """Answers to each prompt: the first greedy, the others drawn."""
@@ -114,6 +116,10 @@ class PairsOutput(Record):
     """Digest of the weights that answered."""
     rows_from: str
     """Digest of the curated set."""
+    golden: str | None = None
+    """Version of the golden answers that could be preferred,"""
+    golden_from: tuple[str, ...] = ()
+    """and digests of the results that hold them."""
     pairs: str
     """SHA-256 of the pairs."""
     domain: str

@@ -1,8 +1,8 @@
 """Pairs of answers for preference training, from what the incumbent answers to training prompts. Pure.
 
-The preferred side is an answer of the incumbent's own that has the full score where there is one (it is what the model would write anyway), else
-the reference. The other side is an answer that failed. Left out: answers lost to infrastructure, empty ones, ones that were cut at the limit (a
-pair would punish the unfinished beginning), and a failed answer that reads like its preferred one.
+The preferred side is a teacher's golden answer where there is one, else an answer of the incumbent's own that has the full score (it is what the
+model would write anyway), else the reference. The other side is an answer that failed. Left out: answers lost to infrastructure, empty ones, ones
+that were cut at the limit (a pair would punish the unfinished beginning), and a failed answer that reads like its preferred one.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from engine.curate.golden import FULL
 from engine.curate.types import PairCounts
 from engine.evaluate.types import ItemResult
-
-FULL = 1.0 - 1e-9
 
 
 class Answered(NamedTuple):
@@ -24,6 +23,8 @@ class Answered(NamedTuple):
     reference: str
     """The text of the reference answer."""
     results: tuple[ItemResult, ...]
+    golden: str = ""
+    """A teacher's golden answer to it; empty where there is none."""
 
 
 class Pair(NamedTuple):
@@ -44,12 +45,12 @@ def sampled_rows(rows: Sequence[str], most: int, seed: int) -> list[str]:
 def pairs_of(answered: Sequence[Answered], *, per_row: int) -> tuple[list[Pair], PairCounts]:
     """At most `per_row` pairs a row, those from earlier samples first, and what became of every answer."""
     pairs: list[Pair] = []
-    passed = failed = lost = left_out = own = 0
+    passed = failed = lost = left_out = golden = own = 0
     for row in answered:
         graded = [result for result in row.results if result.outcome == "graded"]
         lost += len(row.results) - len(graded)
         full = [result.answer for result in graded if result.passed and result.score >= FULL and result.finish_reason == "stop"]
-        chosen = full[0] if full else row.reference
+        chosen = row.golden or (full[0] if full else row.reference)
         failures = [result for result in graded if not result.passed]
         passed += len(graded) - len(failures)
         failed += len(failures)
@@ -58,9 +59,30 @@ def pairs_of(answered: Sequence[Answered], *, per_row: int) -> tuple[list[Pair],
         left_out += len(failures) - len(usable)
         taken = list(usable)[:per_row]
         pairs.extend(Pair(row.row, chosen, rejected) for rejected in taken)
-        own += len(taken) if full else 0
-    counts = PairCounts(prompts=len(answered), passed=passed, failed=failed, lost=lost, left_out=left_out, pairs=len(pairs), own_chosen=own)
+        golden += len(taken) if row.golden else 0
+        own += len(taken) if full and not row.golden else 0
+    counts = PairCounts(
+        prompts=len(answered),
+        passed=passed,
+        failed=failed,
+        lost=lost,
+        left_out=left_out,
+        pairs=len(pairs),
+        golden_chosen=golden,
+        own_chosen=own,
+    )
     return pairs, counts
+
+
+def preferred_in_words(counts: PairCounts) -> str:
+    """What stands on the better side of the pairs, in a sentence."""
+    sides = (
+        (counts.golden_chosen, "a teacher's golden answer"),
+        (counts.own_chosen, "the incumbent's own answer with the full score"),
+        (counts.pairs - counts.golden_chosen - counts.own_chosen, "the reference"),
+    )
+    named = ", ".join(f"{words} in {count}" for count, words in sides if count)
+    return f"Of {counts.pairs} pairs with a failed answer of the incumbent the better side is {named}."
 
 
 def enough(counts: PairCounts, *, least_pairs: int, least_passed: float) -> str:

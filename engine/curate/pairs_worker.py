@@ -18,9 +18,10 @@ from typing import Any
 from engine.base.digests import file_sha256
 from engine.base.files import read_jsonl, write_json, write_jsonl
 from engine.base.paths import Workspace
+from engine.curate.golden import read_golden
 from engine.curate.jobs import PairsJob, PairsOutput
 from engine.curate.leakage import find_leaks, refuse_leaks
-from engine.curate.pairs import Answered, enough, keys_of, pairs_of, sampled_rows
+from engine.curate.pairs import Answered, enough, keys_of, pairs_of, preferred_in_words, sampled_rows
 from engine.curate.worker import rendered_row
 from engine.errors import ArtifactCorrupt, NothingToLearn
 from engine.evaluate.compile import CompiledDomain, load_compiled
@@ -42,9 +43,12 @@ def make_pairs(context: WorkerContext) -> dict[str, Any]:
     rows = chosen_rows(job, compiled)
     refuse_leaks(find_leaks(rows, compiled.scenarios, compiled.domain.data.near_duplicate))
     answered = ask(context, job, compiled, rows)
+    if job.golden is not None:
+        golden = {row.id: render_target(compiled.domain.contract, row.expected) for row in read_golden(compiled, job.golden.sources)}
+        answered = [row._replace(golden=golden.get(row.row, "")) for row in answered]
     pairs, counts = pairs_of(answered, per_row=job.per_row)
     why_not = enough(counts, least_pairs=job.least_pairs, least_passed=job.least_passed)
-    context.report(Progress(phase="pairing", message=why_not or f"{counts.pairs} pairs from {counts.prompts} prompts."))
+    context.report(Progress(phase="pairing", message=why_not or preferred_in_words(counts)))
     if why_not:
         raise NothingToLearn(why_not, next_step="Train with SFT (train.method: sft).", **counts.model_dump(mode="json"))
     by_id = {row.id: row for row in rows}
@@ -61,6 +65,8 @@ def make_pairs(context: WorkerContext) -> dict[str, Any]:
         subject=job.subject,
         weights=job.weights.digest if job.weights else (job.base.digest if job.base else ""),
         rows_from=job.dataset_digest,
+        golden=None if job.golden is None else job.golden.version,
+        golden_from=() if job.golden is None else tuple(source.digest for source in job.golden.sources),
         pairs=file_sha256(dataset),
         domain=compiled.digest,
         suite=compiled.suite_digest,

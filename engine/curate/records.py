@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from engine.base.digests import sha256_hex
 from engine.base.files import read_jsonl
-from engine.curate.golden import GoldenAnswer, golden_answers, golden_digest
-from engine.evaluate.compile import CompiledDomain
-from engine.evaluate.prompts import render_messages
+from engine.curate.golden import golden_answers, golden_digest
+from engine.curate.types import GoldenSource, GoldenSources
 from engine.evaluate.types import ItemResult
 from engine.store import lineage
 from engine.store.artifacts import Artifacts
@@ -39,7 +37,9 @@ def ingest_curation(cursor: Cursor, run_id: str, cluster: str | None, output: di
 def ingest_pairs(cursor: Cursor, run_id: str, cluster: str | None, output: dict[str, Any], at: str, seq: int) -> None:
     """Records the pairs' lineage; part of the command that finishes the run. The answers themselves go into no table."""
     dataset = output["artifacts"]["dataset"]
-    edges = (("paired_from", output["rows_from"]), ("answered_by", output["weights"]), ("kept_apart_from", output["suite"]), ("made_by", run_id))
+    edges = [("paired_from", output["rows_from"]), ("answered_by", output["weights"]), ("kept_apart_from", output["suite"]), ("made_by", run_id)]
+    if output["counts"]["golden_chosen"]:
+        edges += [("answers_from", digest) for digest in output["golden_from"]]
     for relation, parent in edges:
         lineage.record(cursor, seq=seq, child=dataset, relation=relation, parent=parent)
 
@@ -108,18 +108,12 @@ def golden_version(store: Store, domain: str, grading: str) -> str:
     return golden_digest({f"{number}/{item}": answer for number, items in enumerate(kept) for item, answer in items.items()})
 
 
-def golden_to_teach(store: Store, artifacts: Artifacts, compiled: CompiledDomain) -> list[GoldenAnswer]:
-    """The golden answers to training prompts that are still in the pool, in the pool's order: the material of examples and of pairs."""
+def golden_to_teach(store: Store, artifacts: Artifacts, domain: str, grading: str) -> GoldenSources | None:
+    """Where the golden answers to training prompts are: the material of examples and of pairs. None where there are none."""
     rows = store.read(
-        "SELECT item, answer, results FROM golden WHERE domain = ? AND grading = ? AND origin = 'training' ORDER BY seq",
-        [compiled.name, compiled.grading_digest],
+        "SELECT results FROM golden WHERE domain = ? AND grading = ? AND origin = 'training' GROUP BY results ORDER BY min(seq)", [domain, grading]
     )
-    wanted = {(item, answer): results for item, answer, results in rows}
-    texts: dict[str, str] = {}
-    for results in dict.fromkeys(wanted.values()):
-        artifacts.verify(results)
-        for row in read_jsonl(artifacts.path(results)):
-            if wanted.get((row["scenario_id"], sha256_hex(row["answer"].encode()))) == results:
-                texts[row["scenario_id"]] = row["answer"]
-    contract = compiled.domain.contract
-    return [GoldenAnswer(row, render_messages(contract, row.input), texts[row.id]) for row in compiled.pool if row.id in texts]
+    if not rows:
+        return None
+    sources = tuple(GoldenSource(results=str(artifacts.path(digest)), digest=digest) for (digest,) in rows)
+    return GoldenSources(version=golden_version(store, domain, grading), sources=sources)

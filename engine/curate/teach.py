@@ -16,7 +16,7 @@ from engine.curate.teach_jobs import FloorBar, LeftOut
 from engine.evaluate.answers import MISSING, parse_answer
 from engine.evaluate.grading import is_schema_valid
 from engine.evaluate.prompts import neutralise
-from engine.evaluate.types import Interval, ItemResult, TrainingRow
+from engine.evaluate.types import Interval, ItemResult, Scenario, TrainingRow
 from engine.generate.types import Answer, Message, Request
 
 Trust = Literal["labels", "teacher", "both"]
@@ -72,6 +72,11 @@ def stopped(asked: int, pool: int, spent: int, *, max_answers: int, max_tokens: 
     if asked >= max_answers:
         return f"Asked for {asked} of {pool} training rows: the budget of {max_answers} answers is spent."
     return f"Asked for {asked} of {pool} training rows: {spent} of the {max_tokens} tokens of its budget are spent, and another may not fit."
+
+
+def items_of(rows: Sequence[TrainingRow]) -> list[Scenario]:
+    """Training rows in the shape that grading takes. The split is a form's requirement: these are in no suite, and no table of measurements."""
+    return [Scenario(id=row.id, input=row.input, expected=row.expected, split="core", source=row.source) for row in rows]
 
 
 # ---- judging -----------------------------------------------------------------------------------------------------------------------------

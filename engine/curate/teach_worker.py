@@ -22,14 +22,14 @@ from engine.base.paths import Workspace
 from engine.config import ModelProfile
 from engine.curate.leakage import find_leaks, refuse_leaks
 from engine.curate.select import select_rows
-from engine.curate.teach import Asking, affordable, asking_of, in_words, standing, stopped, taught_pool, taught_values, tokens_of
+from engine.curate.teach import Asking, affordable, asking_of, in_words, items_of, standing, stopped, taught_pool, taught_values, tokens_of
 from engine.curate.teach_jobs import TeachJob, TeachOutput
 from engine.curate.worker import rendered_row
 from engine.errors import DomainInvalid
 from engine.evaluate.compile import CompiledDomain, compile_domain
 from engine.evaluate.measurement import Tally, split_scores
 from engine.evaluate.prompts import render_messages, render_target
-from engine.evaluate.types import Scenario, TrainingRow
+from engine.evaluate.types import TrainingRow
 from engine.evaluate.worker import Ticker, refuse_losses
 from engine.generate.cache import AnswerCache, answer_all
 from engine.generate.open import open_generator
@@ -128,11 +128,6 @@ def ask_oracle(context: WorkerContext, compiled: CompiledDomain, rows: Sequence[
         tally.add(Answer(key=key, text=text, cached=True))
     context.report(Progress(phase="asking the teacher", step=len(rows), total=len(rows), message="The oracle is the labels."))
     return Asked(tally, texts, f"labels of the pool {compiled.manifest.pool_digest[:12]}", 0, 0, 0)
-
-
-def items_of(rows: Sequence[TrainingRow]) -> list[Scenario]:
-    """Training rows in the shape that grading takes. The split is a form's requirement: these are in no suite, and no table of measurements."""
-    return [Scenario(id=row.id, input=row.input, expected=row.expected, split="core", source=row.source) for row in rows]
 
 
 def requests_of(compiled: CompiledDomain, rows: Sequence[TrainingRow], how: Asking) -> list[Request]:

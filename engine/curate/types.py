@@ -45,6 +45,24 @@ class TaughtRows(Record):
     """SHA-256 of that file."""
 
 
+class GoldenSource(Record):
+    """A teaching run's graded answers; some of them are golden."""
+
+    results: str
+    """Absolute path of the results; the store's artifact."""
+    digest: str
+    """SHA-256 of that file."""
+
+
+class GoldenSources(Record):
+    """The golden answers of a domain under a rubric to training prompts, as a worker is told of them."""
+
+    version: str
+    """Names the set as it was when the run was submitted."""
+    sources: tuple[GoldenSource, ...]
+    """Oldest first."""
+
+
 class Selection(Record):
     """Which rows train, in order, and why."""
 
@@ -73,5 +91,7 @@ class PairCounts(Record):
     left_out: int
     """Failed answers that make no pair: empty, cut at the limit, or the same as another."""
     pairs: int
+    golden_chosen: int
+    """Pairs whose preferred side is a teacher's golden answer,"""
     own_chosen: int
-    """Pairs whose preferred side is the incumbent's own full-score answer; the reference stands in the others."""
+    """and the incumbent's own full-score answer; the reference stands in the others."""

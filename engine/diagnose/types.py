@@ -218,6 +218,8 @@ class CheapTrial(Record):
     """Whether decoding was held to the schema with the remedy."""
     examples: tuple[str, ...] = ()
     """Training rows that were shown in the prompt."""
+    golden: str | None = None
+    """Version of the golden answers among them; null where all show their labels."""
     comparison: PairedComparison
     """On core, paired. Before: without the remedy; after: with it. The domain's own setting is one of the two."""
     schema_valid: float | None = None

@@ -17,6 +17,7 @@ from engine.base.files import write_jsonl
 from engine.base.paths import Workspace
 from engine.diagnose.facts import class_of_result
 from engine.diagnose.jobs import TryCheapJob, TryCheapOutput
+from engine.diagnose.try_cheap import as_turns, in_words
 from engine.diagnose.types import CheapTrial, FixCount
 from engine.evaluate.compile import CompiledDomain, load_compiled
 from engine.evaluate.grading import is_schema_valid
@@ -66,22 +67,21 @@ def measure_trials(batch: Batch, job: TryCheapJob, compiled: CompiledDomain, *, 
     trials: list[CheapTrial] = []
     asked = [("own", own)]
     if job.examples:
-        rows = {row.id: row for row in compiled.pool}
-        shown = [(rows[name].input, rows[name].expected) for name in job.examples]
+        shown = as_turns(compiled, job.examples)
         requests = [
             Request(key=each.id, messages=render_with_examples(compiled.domain.contract, shown, each.input), settings=own_settings)
             for each in scenarios
         ]
         made = batch.ask(requests, "with examples")
         asked.append(("few_shot", made))
-        words = f"{len(shown)} worked example{'s' if len(shown) > 1 else ''} in the prompt"
-        trials.append(_trial(compiled, "few_shot", words, own, made, made, structured=output.structured, examples=job.examples, seed=seed))
+        found = _trial(compiled, "few_shot", in_words(job.examples), own, made, made, structured=output.structured, seed=seed)
+        trials.append(found.model_copy(update={"examples": tuple(example.row for example in job.examples), "golden": job.golden}))
     if job.switch_schema:
         made = batch.ask(requests_for(compiled, scenarios, settings_for(output, structured=not output.structured)), "the schema switch")
         asked.append(("constrain_decoding", made))
         free, held = (made, own) if output.structured else (own, made)
         words = "decoding held to the schema"
-        trials.append(_trial(compiled, "constrain_decoding", words, free, held, made, structured=True, examples=(), seed=seed))
+        trials.append(_trial(compiled, "constrain_decoding", words, free, held, made, structured=True, seed=seed))
     return trials, [{"trial": name, "result": result.model_dump(mode="json")} for name, each in asked for result in each.results]
 
 
@@ -94,7 +94,6 @@ def _trial(
     made: Asked,
     *,
     structured: bool,
-    examples: Sequence[str],
     seed: int,
 ) -> CheapTrial:
     """What the remedy bought. `made`: the batch that was asked for it; the other is the domain's own way."""
@@ -106,7 +105,6 @@ def _trial(
             "remedy": remedy,
             "words": words,
             "structured": structured and compiled.domain.contract.output.json_schema is not None,
-            "examples": tuple(examples),
             "comparison": compare(before.results, after.results, split="core", metric=accept.metric, confidence=accept.confidence, seed=seed),
             "schema_valid": valid,
             "fixed": fix_counts(before.results, after.results),

@@ -80,13 +80,13 @@ def render_messages(contract: Contract, fields: Mapping[str, Any]) -> tuple[Mess
     return (*head, Message(role="user", content=user))
 
 
-def render_with_examples(contract: Contract, examples: Sequence[tuple[Mapping[str, Any], Any]], fields: Mapping[str, Any]) -> tuple[Message, ...]:
-    """The conversation for one input with worked examples (input, expected answer) before it, as earlier turns. The system message is that of
+def render_with_examples(contract: Contract, examples: Sequence[tuple[Mapping[str, Any], str]], fields: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The conversation for one input with worked examples (input, text of the answer) before it, as earlier turns. The system message is that of
     the input itself."""
     *head, question = render_messages(contract, fields)
     turns = []
-    for shown, expected in examples:
-        turns += [render_messages(contract, shown)[-1], Message(role="assistant", content=render_target(contract, expected))]
+    for shown, answer in examples:
+        turns += [render_messages(contract, shown)[-1], Message(role="assistant", content=answer)]
     return (*head, *turns, question)
 
 

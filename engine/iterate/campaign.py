@@ -9,11 +9,11 @@ from typing import Any
 
 from engine.base.clock import seconds_between
 from engine.curate import records as curation
-from engine.curate.golden import golden_answers, lost_golden
+from engine.curate.golden import few_shot, golden_answers, lost_golden, read_golden
 from engine.curate.jobs import CurateJob, RehearseJob, RowLosses
 from engine.curate.select import target_patterns
 from engine.curate.types import TaughtRows
-from engine.diagnose.jobs import TryCheapOutput
+from engine.diagnose.jobs import TryCheapJob, TryCheapOutput
 from engine.diagnose.patterns import diagnose
 from engine.diagnose.taxonomy import pattern_id, pattern_name, telling_observation
 from engine.diagnose.try_cheap import plan_trials
@@ -134,13 +134,15 @@ class Campaign(Steps):
         return challenger if iteration.decision.verdict == "accept" else incumbent
 
     def try_cheap(self, number: int, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain) -> tuple[CheapTrial, ...]:
-        """What cheap remedies buy the base, measured once before the first training. A trial that failed costs the run nothing but the time."""
+        """What cheap remedies buy the base, measured once before the first training and after the teachers were asked, whose golden answers are
+        the examples. A trial that failed costs the run nothing but the time."""
         if number != 1 or incumbent.subject != BASE:
             return ()
         if "1.try_cheap" not in self.children:
-            known = measurements.structured_effect(self.context.store, incumbent.evaluation_id) is not None
-            device = self.job.device
-            job = plan_trials(compiled, model=self.job.model, profile=self.profile, base=base, device=device, schema_effect_known=known)
+            if "1.curate" in self.children:  # there was nothing to try
+                return ()
+            self.taught(compiled)
+            job = self.trial_job(incumbent, base, compiled)
             if job is None:
                 return ()
             self.start("1.try_cheap", "try_cheap", lambda: self.dump(job))
@@ -150,6 +152,22 @@ class Campaign(Steps):
         finished = self.need("1.try_cheap", "try_cheap", dict)
         output = {name: value for name, value in (finished.output or {}).items() if name != "artifacts"}
         return TryCheapOutput.model_validate(output).trials
+
+    def trial_job(self, incumbent: Measured, base: PreparedBase, compiled: CompiledDomain) -> TryCheapJob | None:
+        """The trials worth making."""
+        store, artifacts = self.context.store, self.context.artifacts
+        kept = curation.golden_to_teach(store, artifacts, compiled.name, compiled.grading_digest)
+        golden = [] if kept is None else few_shot(read_golden(compiled, kept.sources), compiled.domain.diagnose.examples)
+        return plan_trials(
+            compiled,
+            model=self.job.model,
+            profile=self.profile,
+            base=base,
+            device=self.job.device,
+            schema_effect_known=measurements.structured_effect(store, incumbent.evaluation_id) is not None,
+            golden=golden,
+            golden_version=None if kept is None else kept.version,
+        )
 
     def found(self, incumbent: Measured, compiled: CompiledDomain) -> Diagnosis:
         """The incumbent's failures, with what is known across measurements."""

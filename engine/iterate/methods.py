@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.config import TrainOverrides
+from engine.curate.types import PairCounts
 from engine.errors import NothingToLearn, TrainingCollapsed
 from engine.jobs.types import Run
 from engine.train.types import Method, Schedule
@@ -22,5 +23,9 @@ def method_of(overrides: TrainOverrides, chosen: Schedule) -> Method:
 
 def rows_made(run: Run) -> int:
     """How many rows, or pairs, a run of kind `curate` or `pairs` has made."""
-    output = run.output or {}
-    return int(output["counts"]["pairs"] if run.kind == "pairs" else output["rows"])
+    return counts_of(run).pairs if run.kind == "pairs" else int((run.output or {})["rows"])
+
+
+def counts_of(run: Run) -> PairCounts:
+    """What a finished run of kind `pairs` made of its answers."""
+    return PairCounts.model_validate((run.output or {})["counts"])

@@ -15,6 +15,9 @@ from engine.iterate.decide import Outcome
 from engine.iterate.types import FinalScore, IterateJob, IterateOutput, Iteration
 from engine.train.schedule import in_one_line
 
+NAMED = 5
+"""Items that a note lists."""
+
 
 def final_score(evaluation_id: str, summary: EvaluationSummary) -> FinalScore:
     """A measurement's held-out figures."""
@@ -92,6 +95,15 @@ def tried_note(trials: Sequence[CheapTrial]) -> list[str]:
     return [f"Tried before training, on {first.difference.n} core items of the base, in {first.metric.replace('_', ' ')}: {bought}."]
 
 
+def lost_note(iteration: Iteration) -> list[str]:
+    """Which core items an accepted version once answered without a fault and this round's challenger fails; nothing when there are none."""
+    lost = iteration.once_golden
+    if not lost:
+        return []
+    named = ", ".join(lost[:NAMED]) + (", …" if len(lost) > NAMED else "")
+    return [f"Once golden and failed by the challenger of round {iteration.iteration}: {len(lost)} core items ({named}); `compare` shows them."]
+
+
 def latency_note(serving: Serving, measured: EvaluationSummary) -> list[str]:
     """What an answer took against what the domain allows; nothing where either is unknown (answers from the cache took no time)."""
     found, allowed = measured.split("held_out").latency_p95_seconds, serving.latency_p95_seconds
@@ -121,6 +133,7 @@ def _notes(
             notes.append("Learnt: " + "; ".join(f"{pattern.name} ({pattern.items} fewer)" for pattern in gains[:3]) + ".")
         notes.extend(clause.sentence for clause in last.decision.clauses if not clause.passed)
         notes.append(last.decision.detectable)
+        notes.extend(lost_note(last))
     if structured_effect is not None:
         gain = structured_effect.difference
         notes.append(

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 from engine.config import ModelProfile
 from engine.curate.jobs import PairsJob
+from engine.curate.pairs import preferred_in_words
+from engine.curate.records import golden_to_teach
 from engine.evaluate.compile import CompiledDomain
 from engine.generate.types import PreparedBase
 from engine.iterate.measure import BASE, weights_of
-from engine.iterate.methods import GIVE_WAY, MEMORY_FACTORS, method_of, rows_made
+from engine.iterate.methods import GIVE_WAY, MEMORY_FACTORS, counts_of, method_of, rows_made
 from engine.iterate.scheduling import facts_of, has_diverged, history
 from engine.iterate.steps import Measured, StepFailed, Steps
 from engine.jobs import records as runs
@@ -81,6 +83,7 @@ class RoundTraining:
         rows_of = curated
         if method == "dpo":
             rows_of = self.steps.need(f"{self.number}.pairs", "pairs", lambda: self.steps.dump(self.pairs_job(curated)))
+            chosen = chosen.model_copy(update={"reasons": (preferred_in_words(counts_of(rows_of)), *chosen.reasons)})
         start = self.incumbent_version()
         plan = self.plan(
             rows_made(rows_of),
@@ -176,6 +179,7 @@ class RoundTraining:
             base=self.base,
             weights=None if subject == BASE else weights_of(self.store, artifacts, subject, self.base),
             subject=subject,
+            golden=golden_to_teach(self.store, artifacts, self.compiled.name, self.compiled.grading_digest),
             seed=self.job.seed + self.number - 1,
             device=self.job.device,
         )

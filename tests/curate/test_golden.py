@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.curate.golden import GoldenAnswer, few_shot, golden_answers, golden_digest, is_golden, lost_golden, preference_pairs
+from engine.base.digests import file_sha256
+from engine.base.files import write_jsonl
+from engine.curate.golden import few_shot, golden_answers, golden_digest, is_golden, lost_golden, read_golden
+from engine.curate.types import GoldenSource
+from engine.errors import ArtifactCorrupt
+from engine.evaluate.compile import compile_domain, domain_digest
 from engine.evaluate.types import CheckResult, ItemResult, TrainingRow
-from engine.generate.types import Message
+from tests import workspaces
 
 FAULTLESS: dict[str, Any] = {"split": "core", "outcome": "graded", "score": 1.0, "passed": True, "answer": "yes"}
 
@@ -19,8 +26,8 @@ def result(name: str = "a", **fields: Any) -> ItemResult:
     return ItemResult.model_validate({"scenario_id": name} | FAULTLESS | fields)
 
 
-def golden(name: str, text: str, label: str) -> GoldenAnswer:
-    return GoldenAnswer(TrainingRow(id=name, input={"text": text}, expected=label), (Message(role="user", content=text),), label)
+def golden(name: str, text: str, label: str) -> TrainingRow:
+    return TrainingRow(id=name, input={"text": text}, expected=label)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +69,7 @@ def test_examples_differ_in_answer_first_and_in_text_then() -> None:
         golden("r3", "I cannot log in any more", "login"),
         golden("r4", "the driver threw it over the fence", "delivery"),
     ]
-    chosen = [one.row.id for one in few_shot(pool, 3)]
+    chosen = [row.id for row in few_shot(pool, 3)]
     assert "r3" in chosen[:2]
     assert len({"r1", "r2"} & set(chosen)) == 1
 
@@ -72,11 +79,24 @@ def test_examples_are_distinct_and_do_not_depend_on_the_order_they_come_in(pool:
     all_of_them = [golden(f"r{number}", text, label) for number, (text, label) in enumerate(pool)]
     chosen = few_shot(all_of_them, count)
     shuffled = random.sample(all_of_them, len(all_of_them))
-    assert [one.row.id for one in few_shot(shuffled, count)] == [one.row.id for one in chosen]
-    assert len({one.row.id for one in chosen}) == min(count, len(pool))
-    assert len({one.row.expected for one in chosen}) == min(count, len({label for _, label in pool}))
+    assert few_shot(shuffled, count) == chosen
+    assert len({row.id for row in chosen}) == min(count, len(pool))
+    assert len({row.expected for row in chosen}) == min(count, len({label for _, label in pool}))
 
 
-def test_pairs_set_a_golden_answer_against_each_other_answer_that_failed() -> None:
-    pairs = preference_pairs([golden("r1", "hello", "login"), golden("r2", "bye", "refund")], {"r1": ["refund", "refund", " login ", ""], "r9": ["x"]})
-    assert pairs == [{"id": "r1", "messages": [{"role": "user", "content": "hello"}], "chosen": "login", "rejected": "refund"}]
+def test_a_golden_answer_is_taken_in_the_place_of_the_label_for_rows_that_it_is_still_golden_for(tmp_path: Path) -> None:
+    workspace = workspaces.make_workspace(tmp_path)
+    train = workspaces.rows(0, 4)
+    other = next(label for label in workspaces.LABELS if label != train[0]["expected"]["intent"])
+    changed = [{**train[0], "expected": {"intent": other}}, *train[1:3]]
+    workspaces.write_domain(workspace, "tickets", workspaces.domain_file(), train=changed, evaluation=workspaces.rows(1000, 240))
+    compiled = compile_domain(workspace, "tickets", domain_digest(workspace, "tickets"))
+    answered = [result(row["id"], answer=json.dumps(row["expected"], indent=1)) for row in train]
+    file = tmp_path / "results.jsonl"
+    write_jsonl(file, [one.model_dump(mode="json") for one in [*answered, result("r1", answer="no", passed=False)]])
+    source = GoldenSource(results=str(file), digest=file_sha256(file))
+    # Of r0 the label is another one now, and r3 has left the pool.
+    assert {row.id: row.expected for row in read_golden(compiled, [source])} == {row["id"]: row["expected"] for row in train[1:3]}
+    file.write_text("{}")
+    with pytest.raises(ArtifactCorrupt):
+        read_golden(compiled, [source])

@@ -38,23 +38,31 @@ RESULTS = st.builds(
     st.sampled_from(("stop", "stop", "length")),
 )
 ANSWERED = st.lists(
-    st.lists(RESULTS, min_size=1, max_size=4).map(lambda results: Answered("row", "reference", tuple(results))), max_size=6
+    st.builds(
+        lambda results, golden: Answered("row", "reference", tuple(results), golden),
+        st.lists(RESULTS, min_size=1, max_size=4),
+        st.sampled_from(("", "", "golden", "maybe")),
+    ),
+    max_size=6,
 ).map(lambda rows: [row._replace(row=f"row{at}") for at, row in enumerate(rows)])
 
 
 @given(ANSWERED, st.integers(1, 3))
-def test_every_pair_sets_a_passing_answer_or_the_reference_against_a_whole_one_that_failed(answered: list[Answered], per_row: int) -> None:
+def test_every_pair_sets_a_golden_answer_a_passing_one_or_the_reference_against_a_whole_one_that_failed(answered: list[Answered], per_row: int) -> None:
     pairs, counts = pairs_of(answered, per_row=per_row)
     by_row = {row.row: row for row in answered}
     for pair in pairs:
         results = by_row[pair.row].results
-        assert pair.chosen == "reference" or any(result.passed and result.answer == pair.chosen for result in results)
+        passing = any(result.passed and result.answer == pair.chosen for result in results)
+        assert pair.chosen == by_row[pair.row].golden if by_row[pair.row].golden else passing or pair.chosen == "reference"
         failed = [result for result in results if result.outcome == "graded" and not result.passed and result.finish_reason == "stop"]
         assert pair.rejected in {result.answer for result in failed}
         assert pair.rejected.strip() not in ("", pair.chosen.strip())
     assert len(set(pairs)) == len(pairs) == counts.pairs
     assert all(sum(pair.row == name for pair in pairs) <= per_row for name in by_row)
     assert counts.passed + counts.failed + counts.lost == sum(len(row.results) for row in answered)
+    assert counts.golden_chosen == sum(bool(by_row[pair.row].golden) for pair in pairs)
+    assert counts.own_chosen <= counts.pairs - counts.golden_chosen
 
 
 @given(st.lists(st.integers(0, 20).map(str), max_size=20), st.integers(1, 40), st.integers(0, 5))
@@ -67,7 +75,7 @@ def test_the_draw_of_rows_has_no_repetition_and_does_not_depend_on_what_else_is_
 
 def test_a_model_that_gets_nothing_right_or_everything_has_no_use_for_pairs() -> None:
     def counts(passed: int, failed: int, pairs: int) -> PairCounts:
-        return PairCounts(prompts=50, passed=passed, failed=failed, lost=0, left_out=0, pairs=pairs, own_chosen=0)
+        return PairCounts(prompts=50, passed=passed, failed=failed, lost=0, left_out=0, pairs=pairs, golden_chosen=0, own_chosen=0)
 
     assert "SFT first" in enough(counts(1, 99, 60), least_pairs=8, least_passed=0.1)
     assert "8 pairs are needed" in enough(counts(97, 3, 3), least_pairs=8, least_passed=0.1)

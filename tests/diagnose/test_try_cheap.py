@@ -75,7 +75,8 @@ def test_each_trial_is_paired_on_one_core_sample_and_counts_what_it_fixed_by_cla
     found = worker.try_cheap(context(workspace, job))
     few_shot, schema = TryCheapOutput.model_validate({name: found[name] for name in ("trials", "domain_digest")}).trials
     assert (few_shot.comparison.before.mean, few_shot.comparison.after.mean, few_shot.comparison.difference.n) == (0.0, 1.0, 24)
-    assert (few_shot.examples, few_shot.generated) == (job.examples, 24)
+    assert (few_shot.examples, few_shot.generated) == (tuple(example.row for example in job.examples), 24)
+    assert (few_shot.words, few_shot.golden) == ("2 worked examples in the prompt", None)
     assert sum(count.fixed for count in few_shot.fixed) == 24
     assert (schema.remedy, schema.comparison.difference.mean, schema.fixed[0].failure_class) == ("constrain_decoding", 0.0, "format")
     core = {each.id for each in compiled.of_split("core")}
@@ -90,13 +91,26 @@ def test_examples_are_earlier_turns_from_the_training_pool_and_the_same_each_tim
     assert job == again
     assert job is not None
     pool = {row.id: row for row in compiled.pool}
-    shown = [(pool[name].input, pool[name].expected) for name in job.examples]
-    assert len({json.dumps(expected) for _, expected in shown}) == 2
+    assert [json.loads(example.answer) for example in job.examples] == [pool[example.row].expected for example in job.examples]
+    shown = [(pool[example.row].input, example.answer) for example in job.examples]
+    assert len({answer for _, answer in shown}) == 2
     contract, question = compiled.domain.contract, compiled.of_split("core")[0].input
     messages = render_with_examples(contract, shown, question)
     assert [message.role for message in messages] == ["system", "user", "assistant", "user", "assistant", "user"]
     assert messages[0] == render_messages(contract, question)[0]
-    assert messages[2].content == render_target(contract, shown[0][1])
+    assert messages[2].content == shown[0][1]
+
+
+def test_golden_answers_are_shown_before_rows_of_the_pool_and_the_trial_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, compiled = prepared(tmp_path, diagnose=TRYING | {"examples": 3})
+    golden = [compiled.pool[7], compiled.pool[3]]
+    job = planned(compiled, golden=golden, golden_version="v1")
+    assert job is not None
+    assert [(example.row, example.golden) for example in job.examples[:2]] == [(row.id, True) for row in golden]
+    assert not job.examples[2].golden
+    monkeypatch.setattr(worker, "open_generator", lambda *_args, **_more: Imitator(compiled))
+    trial = worker.try_cheap(context(workspace, job))["trials"][0]
+    assert (trial["words"], trial["golden"]) == ("3 worked examples in the prompt (2 of them golden answers)", "v1")
 
 
 def test_nothing_is_tried_where_it_is_switched_off_or_everything_is_known(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine.base.digests import sha256_hex
 from engine.base.files import read_jsonl
 from engine.base.paths import Workspace
 from engine.curate import records as curation
@@ -22,13 +23,13 @@ from tests.workspaces import domain_file, finish, make_workspace, rows, write_do
 pytestmark = pytest.mark.processes
 
 
-def workspace_with(root: Path, *teachers: dict[str, Any], source: str = "teacher") -> Workspace:
+def workspace_with(root: Path, *teachers: dict[str, Any], source: str = "teacher", **changes: Any) -> Workspace:
     """A workspace whose domain may ask `sage`, which is mostly right, and `parrot`, which is below any floor."""
-    workspace = make_workspace(root)
+    workspace = make_workspace(root, profile={"base_skill": 0.3})
     clusters = json.loads(workspace.clusters_file.read_text())
     clusters["models"] |= {"sage": {"kind": "scripted", "base_skill": 0.9}, "parrot": {"kind": "scripted", "base_skill": 0.0}}
     workspace.clusters_file.write_text(json.dumps(clusters))
-    domain = domain_file(teachers=list(teachers), train={"source": source})
+    domain = domain_file(**{"teachers": list(teachers), "train": {"source": source}} | changes)
     write_domain(workspace, "tickets", domain, train=rows(0, 160), evaluation=rows(1000, 240))
     return workspace
 
@@ -59,9 +60,53 @@ def test_the_first_teacher_that_is_not_below_the_floor_is_taught_and_the_run_say
         core = {scenario.id for scenario in compiled.of_split("core")}
         assert 0 < len(by_origin["core"]) < len(core)
         assert by_origin["core"].keys() <= core
-        material = curation.golden_to_teach(engine.store, engine.artifacts, compiled)
-        assert {one.row.id for one in material} == by_origin["training"].keys() == trained
-        assert all(json.loads(one.answer) == one.row.expected for one in material)
+        assert by_origin["training"].keys() == trained
+    finally:
+        engine.close()
+
+
+def test_golden_answers_of_a_teacher_are_the_examples_of_the_trial_and_the_better_side_of_pairs_and_the_run_says_so(tmp_path: Path) -> None:
+    trying = {"try_cheap": True, "trial_items": 24, "examples": 2}
+    terms = {"name": "sage", "max_answers": 80}
+    engine = Engine.open(workspace_with(tmp_path, terms, train={"source": "teacher", "method": "dpo"}, diagnose=trying))
+    try:
+        run = finish(engine, engine.iterate("tickets").id, seconds=300)
+        assert run.state == "succeeded", run.error
+        output, done = IterateOutput.model_validate(run.output), steps(engine, run)
+        compiled = load_compiled(engine.workspace, done["0.teach_1"].output["domain"])
+        kept = curation.golden_items(engine.store, "tickets", compiled.grading_digest, "training")
+
+        (iteration,) = output.iterations
+        trial = iteration.tried[0]
+        assert set(trial.examples) <= kept.keys()
+        assert trial.golden
+        assert any("2 worked examples in the prompt (golden answers)" in note for note in output.notes)
+
+        counts, dataset = done["1.pairs"].output["counts"], done["1.pairs"].output["artifacts"]["dataset"]
+        preferred = [row for row in read_jsonl(engine.artifacts.path(dataset)) if row["id"] in kept]
+        assert 0 < counts["golden_chosen"] == len(preferred) < counts["pairs"]
+        assert all(kept[row["id"]] == sha256_hex(row["chosen"].encode()) for row in preferred)
+        assert any(f"a teacher's golden answer in {counts['golden_chosen']}" in note for note in output.notes)
+        edges = {(edge.relation, edge.parent) for edge in lineage.ancestors(engine.store, dataset)}
+        assert ("answers_from", done["0.teach_1"].output["artifacts"]["results"]) in edges
+        assert done["1.pairs"].output["golden"] == trial.golden
+    finally:
+        engine.close()
+
+
+def test_core_items_that_were_golden_once_and_are_lost_are_named_in_the_runs_output(tmp_path: Path) -> None:
+    workspace = workspace_with(tmp_path, source="labels")
+    engine = Engine.open(workspace)
+    try:
+        first = IterateOutput.model_validate(finish(engine, engine.iterate("tickets").id).output)
+        assert len(first.accepted) == 1
+        clusters = json.loads(workspace.clusters_file.read_text())
+        clusters["models"]["double"]["trained_skill"] = 0.5
+        workspace.clusters_file.write_text(json.dumps(clusters))
+        second = IterateOutput.model_validate(finish(engine, engine.iterate("tickets").id).output)
+        lost = second.iterations[-1].once_golden
+        assert not first.iterations[-1].once_golden
+        assert any(note.startswith("Once golden and failed by the challenger of round 1:") and lost[0] in note for note in second.notes)
     finally:
         engine.close()
 
