@@ -5,36 +5,32 @@
       results.jsonl      ItemResult rows: every answer graded against its label
       manifest.json      how it was made: job, counts, figures, reason
 
-Only rows of the training pool are asked for, and the leakage guard compares each of them with every evaluation item first. Answers go into the
-answer cache under the teacher's identity, so a run that was killed, or a second one, asks for nothing twice. A teacher that cannot be reached is
-an infrastructure failure and ends the run; it is never a low score.
+Only rows of the training pool are asked for, and the leakage guard compares each of them with every evaluation item first. A teacher that cannot be
+reached is an infrastructure failure and ends the run; it is never a low score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine.base.digests import file_sha256
 from engine.base.files import write_json, write_jsonl
 from engine.base.paths import Workspace
-from engine.config import ModelProfile
+from engine.curate.asking import Asker, requests_of
 from engine.curate.leakage import find_leaks, refuse_leaks
 from engine.curate.select import select_rows
-from engine.curate.teach import Asking, affordable, asking_of, in_words, items_of, standing, stopped, taught_pool, taught_values, tokens_of
+from engine.curate.teach import Asking, asking_of, items_of, standing, stopped, taught_pool, taught_values
 from engine.curate.teach_jobs import TeachJob, TeachOutput
 from engine.curate.worker import rendered_row
 from engine.errors import DomainInvalid
 from engine.evaluate.compile import CompiledDomain, compile_domain
 from engine.evaluate.measurement import Tally, split_scores
-from engine.evaluate.prompts import render_messages, render_target
+from engine.evaluate.prompts import render_target
 from engine.evaluate.types import TrainingRow
 from engine.evaluate.worker import Ticker, refuse_losses
-from engine.generate.cache import AnswerCache, answer_all
-from engine.generate.open import open_generator
-from engine.generate.prepare_worker import prepare_base
-from engine.generate.types import Answer, GenerationSettings, Generator, Request, request_digest
+from engine.generate.types import Answer
 from engine.jobs.types import Progress
 from engine.jobs.worker import WorkerContext, run_worker
 
@@ -77,47 +73,16 @@ def chosen_rows(job: TeachJob, compiled: CompiledDomain) -> list[TrainingRow]:
 
 
 def ask(context: WorkerContext, job: TeachJob, compiled: CompiledDomain, rows: Sequence[TrainingRow], how: Asking) -> Asked:
-    """Asks as far as the budget goes, in batches that grow with what is known of the price."""
+    """Asks as far as the budget goes."""
     assert job.profile is not None
-    workspace = Workspace(Path(context.config.workspace))
-    base = job.base
-    if base is None and isinstance(job.profile, ModelProfile):
-        base, _ = prepare_base(workspace, job.teacher.name, job.profile, job.device, context.report, context.check_cancelled)
-    generator = open_generator(
-        job.teacher.name,
-        job.profile,
-        workspace=workspace,
-        base=base,
-        weights=None,
-        device=job.device,
-        reference={row.id: render_target(compiled.domain.contract, row.expected) for row in rows},
-        check_cancelled=context.check_cancelled,
-    )
+    reference = {row.id: render_target(compiled.domain.contract, row.expected) for row in rows}
     requests = requests_of(compiled, rows, how)
     tally = Tally(compiled, items_of(rows))
-    texts: dict[str, str] = {}
-    spent: list[int] = []
     ticker = Ticker(context, tally, len(requests), "asking the teacher")
-    generated = cached = done = 0
-    cache = AnswerCache(workspace.answers, generator.identity)
-    try:
-        prove(context, generator, requests, cache)
-        while count := affordable(job.teacher.max_tokens, spent, len(requests) - done):
-            batch = requests[done : done + count]
-            done += count
-            came: dict[str, Answer] = {}
-            first = answer_all(generator, batch, keeping(came, ticker.on_answer), cache)
-            lost = [request for request in batch if came[request.key].error is not None]
-            if lost:
-                answer_all(generator, lost, keeping(came, ticker.on_answer), cache)
-            generated, cached = generated + first.generated, cached + first.cached
-            spent.extend(tokens_of(request, came[request.key]) for request in batch)
-            texts |= {key: answer.text for key, answer in came.items()}
-    finally:
-        cache.close()
-        generator.close()
-    identity = generator.identity
-    return Asked(tally, texts, f"{identity.engine}, {identity.base[:64]}", generated, cached, sum(spent))
+    with Asker(context, job.teacher, job.profile, base=job.base, device=job.device, reference=reference) as teacher:
+        came = teacher.ask(requests, ticker.on_answer)
+        texts = {key: answer.text for key, answer in came.items()}
+        return Asked(tally, texts, teacher.name, teacher.generated, teacher.cached, teacher.tokens)
 
 
 def ask_oracle(context: WorkerContext, compiled: CompiledDomain, rows: Sequence[TrainingRow]) -> Asked:
@@ -128,34 +93,6 @@ def ask_oracle(context: WorkerContext, compiled: CompiledDomain, rows: Sequence[
         tally.add(Answer(key=key, text=text, cached=True))
     context.report(Progress(phase="asking the teacher", step=len(rows), total=len(rows), message="The oracle is the labels."))
     return Asked(tally, texts, f"labels of the pool {compiled.manifest.pool_digest[:12]}", 0, 0, 0)
-
-
-def requests_of(compiled: CompiledDomain, rows: Sequence[TrainingRow], how: Asking) -> list[Request]:
-    """The domain's own prompts for these rows, with the form asked for in the way that the teacher understands."""
-    contract = compiled.domain.contract
-    schema = contract.output.json_schema if how != "none" else None
-    settings = GenerationSettings(max_tokens=contract.output.max_tokens, json_schema=schema if how == "schema" else None)
-    rendered = {row.id: render_messages(contract, row.input) for row in rows}
-    if how == "words":
-        rendered = {name: in_words(messages, schema or {}) for name, messages in rendered.items()}
-    return [Request(key=row.id, messages=rendered[row.id], settings=settings) for row in rows]
-
-
-def keeping(came: dict[str, Answer], then: Callable[[Answer], None]) -> Callable[[Answer], None]:
-    """Notes each answer before passing it on."""
-
-    def on_answer(answer: Answer) -> None:
-        came[answer.key] = answer
-        then(answer)
-
-    return on_answer
-
-
-def prove(context: WorkerContext, generator: Generator, requests: Sequence[Request], cache: AnswerCache) -> None:
-    """Proves which weights answer, unless nothing is left to be asked for."""
-    if any(cache.get(request_digest(request)) is None for request in requests):
-        context.report(Progress(phase="loading", message="Loading the teacher and proving which weights answer."))
-        generator.prove()
 
 
 def judged(context: WorkerContext, job: TeachJob, compiled: CompiledDomain, asked: Asked, how: Asking) -> dict[str, Any]:
