@@ -58,7 +58,7 @@ class Engine:
         self._following = Following(store, self.supervisor)
         self._diagnosing = FailureDiagnosing(workspace, store, self.artifacts, context.history)
         self._comparing = Comparing(workspace, store, self.artifacts, self._diagnosing)
-        self._proposing = Proposing(workspace, store, self._diagnosing)
+        self._proposing = Proposing(workspace, store, self.supervisor, self._diagnosing, machine)
         self._proposing.reconcile()
         self._onboarding = Onboarding(workspace, self.supervisor, machine)
 
@@ -174,6 +174,7 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
         "curate": curation.ingest_curation,
         "pairs": curation.ingest_pairs,
         "teach": partial(curation.ingest_teaching, artifacts),
+        "draft": proposals.ingest_drafts,
         "train": versions.ingest_training,
     }
     return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, loop.TABLES)

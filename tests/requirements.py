@@ -359,6 +359,13 @@ PROMISES: tuple[Promise, ...] = (
         "evaluate/test_proposal_drafts.py",
     ),
     promise(
+        "propose.teacher",
+        "A teacher that was found usable rewords training rows into drafts, within its budget; a draft stays only when its own answer is the label.",
+        "curate/test_draft_worker.py",
+        "iterate/test_proposals.py::"
+        "test_a_teacher_found_usable_rewords_training_rows_and_an_accepted_rewording_takes_its_row_out_of_the_pool",
+    ),
+    promise(
         "propose.decided",
         "A proposed scenario joins core when a person accepts it (an agent only where the domain says so), the suite's change shows, and it survives a rebuild.",
         "iterate/test_proposals.py",

@@ -36,7 +36,8 @@ from engine.errors import ArtifactCorrupt, DomainInvalid, NotFound, PathRefused,
 from engine.evaluate.answers import MISSING, lookup
 from engine.evaluate.grading import grading_digest
 from engine.evaluate.prompts import render_messages
-from engine.evaluate.proposals.expansion import EXPANSION_FILE, expanded, expansion_rows, read_expansion, refuse_as_rows
+from engine.evaluate.proposals.expansion import EXPANSION_FILE, expanded, expansion_rows, read_expansion, refuse_as_rows, varied_rows
+from engine.evaluate.proposals.types import ExpansionRow
 from engine.evaluate.rows import MAX_FILE_BYTES, LabelledRow, read_rows
 from engine.evaluate.similarity import input_text, near_duplicates, near_duplicates_within
 from engine.evaluate.splits import Item, assign_splits, rotate
@@ -89,6 +90,8 @@ class Manifest(Record):
     """Core items that were proposed and accepted."""
     expansion_set_aside: int = 0
     """Accepted scenarios that are not in the suite, because what they vary is not in core any more or an item there is near them."""
+    pool_set_aside: int = 0
+    """Training rows that are not in the pool, because an accepted scenario says the same in other words."""
     overlap_count: int
     """Pool rows that nearly duplicate an evaluation item."""
     overlaps: tuple[Overlap, ...]
@@ -245,9 +248,12 @@ def _compile(folder: _Folder, generation: int) -> CompiledDomain:
     evaluation = read_rows(folder.evaluation, data.evaluation, output, label=label, numbered="eval", quote=False)
     _check_prompts(domain, label, evaluation)
     governed, anchor = _scenarios(domain, evaluation, label, generation)
-    expansion, set_aside = _expansion(folder, governed)
+    accepted = _accepted(folder)
+    expansion, set_aside = expanded(governed, accepted, data.near_duplicate, f"domains/{folder.name}/{EXPANSION_FILE}")
     scenarios = governed + expansion
-    pool = [TrainingRow(id=row.id, input=row.input, expected=row.expected, tags=row.tags, source=row.source) for row in train]
+    varied = varied_rows(accepted)
+    taught = [row for row in train if (row.source or row.id) not in varied]
+    pool = [TrainingRow(id=row.id, input=row.input, expected=row.expected, tags=row.tags, source=row.source) for row in taught]
     count, overlaps = _overlaps(domain, pool, scenarios)
     contents = _contents(domain, scenarios, pool)
     suite = [scenario.model_dump(mode="json") for scenario in sorted(scenarios, key=lambda scenario: scenario.id)]
@@ -264,6 +270,7 @@ def _compile(folder: _Folder, generation: int) -> CompiledDomain:
         anchor=anchor,
         expansion=len(expansion),
         expansion_set_aside=set_aside,
+        pool_set_aside=len(train) - len(pool),
         overlap_count=count,
         overlaps=overlaps,
         files={name: sha256_hex(data) for name, data in contents.items()},
@@ -291,12 +298,12 @@ def _scenarios(domain: DomainFile, rows: list[LabelledRow], label: str, generati
     return scenarios, tuple(rows[position].id for position in dealt.anchor)
 
 
-def _expansion(folder: _Folder, governed: list[Scenario]) -> tuple[list[Scenario], int]:
-    """The accepted scenarios, all in core, and how many were set aside. The governed ones, and their splits, are what they are without them."""
+def _accepted(folder: _Folder) -> list[ExpansionRow]:
+    """The accepted scenarios as they are written down. The governed ones, and their splits, are what they are without them."""
     label = f"domains/{folder.name}/{EXPANSION_FILE}"
     numbered = expansion_rows(folder.expansion, folder.domain, label)
     _check_prompts(folder.domain, label, [LabelledRow(line, row.id, row.input, row.expected, row.tags, row.source) for line, row in numbered])
-    return expanded(governed, [row for _, row in numbered], folder.domain.data.near_duplicate, label)
+    return [row for _, row in numbered]
 
 
 def _stratum(row: LabelledRow, path: str | None, label: str) -> str:

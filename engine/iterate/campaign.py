@@ -32,11 +32,11 @@ from engine.iterate.decide import Outcome, decide, stop_reason, with_clause
 from engine.iterate.held_out import anchor_score, held_out_items, held_out_notes, held_out_state, must_stop, rotation_reason
 from engine.iterate.measure import BASE
 from engine.iterate.methods import method_of
-from engine.iterate.propose import PERSISTENT_ROUNDS, stage_after_run
+from engine.iterate.propose import LOOP_DRAFTS, PERSISTENT_ROUNDS, for_a_teacher, lasting_patterns, stage_after_run
 from engine.iterate.scheduling import noted
 from engine.iterate.steps import LoopContext, Measured, Steps, Waiting
 from engine.iterate.summary import final_score, iterate_output
-from engine.iterate.teaching import floor_bar, taught_rows, teach_job, teacher_note
+from engine.iterate.teaching import draft_job, draft_note, floor_bar, taught_rows, teach_job, teacher_note
 from engine.iterate.training import RoundTraining
 from engine.iterate.types import Clause, Iteration, PatternCount
 from engine.jobs import records as runs
@@ -254,7 +254,8 @@ class Campaign(Steps):
         return reason
 
     def finish(self, outcome: Outcome, base: Measured, floor: Measured | None, final: Measured, compiled: CompiledDomain) -> None:
-        """Writes the run's output."""
+        """Stages drafts, then writes the run's output."""
+        drafted = self.stage_drafts(final, compiled)
         challengers = [self.challenger(iteration) for iteration in self.ledger]
         named = {measured.evaluation_id: measured for measured in (base, floor, final) if measured is not None}
         output = iterate_output(
@@ -275,18 +276,54 @@ class Campaign(Steps):
         )
         state, anchors = self.held_out(compiled), self.anchors(compiled, base, final)
         notes = held_out_notes(compiled.domain.data.splits, state, "0.rotate" in self.children, anchors)
-        output = output.model_copy(update={"held_out_use": state, "anchor": anchors, "notes": (*output.notes, *notes, *self.teacher_notes())})
+        output = output.model_copy(
+            update={"held_out_use": state, "anchor": anchors, "notes": (*output.notes, *notes, *self.teacher_notes(), *drafted)}
+        )
+        self.context.supervisor.finish_driver(self.run, state="succeeded", output=output.model_dump(mode="json"))
+
+    def stage_drafts(self, final: Measured, compiled: CompiledDomain) -> tuple[str, ...]:
+        """Stages drafts for the largest pattern that training did not move: a usable teacher's first, then variants by transformation. Says what the
+        teacher did."""
+        rounds = [one.iteration for one in records.rounds_of(self.context.store, str(self.run.cluster))[-PERSISTENT_ROUNDS:]]
+        lasting = lasting_patterns(self.found(final, compiled), rounds)
+        if not lasting:
+            return ()
+        asked = self.drafted(lasting[0], final, compiled)
+        output = None if asked is None else asked.output
         stage_after_run(
             self.context.store,
             compiled,
-            self.found(final, compiled),
-            [one.iteration for one in records.rounds_of(self.context.store, str(self.run.cluster))[-PERSISTENT_ROUNDS:]],
+            lasting[0],
+            count=LOOP_DRAFTS - (0 if output is None else len(output["drafts"])),
             run_id=self.run.id,
             cluster=str(self.run.cluster),
             evaluation_id=final.evaluation_id,
             seed=self.job.seed,
         )
-        self.context.supervisor.finish_driver(self.run, state="succeeded", output=output.model_dump(mode="json"))
+        if asked is not None and asked.error is not None:
+            return (f"The teacher that was asked for new scenarios gave none: {asked.error.message}",)
+        return () if output is None else (draft_note(output),)
+
+    def drafted(self, pattern: FailurePattern, final: Measured, compiled: CompiledDomain) -> Run | None:
+        """The ended run in which a usable teacher rewords training rows about a pattern; None where there is none to ask. One that failed costs the
+        run nothing but the time."""
+        if "0.draft" not in self.children:
+            job = draft_job(
+                self.context.workspace,
+                self.context.store,
+                self.job.drafters,
+                compiled,
+                pattern,
+                evaluation_id=final.evaluation_id,
+                count=for_a_teacher(LOOP_DRAFTS),
+                seed=self.job.seed,
+                device=self.job.device,
+            )
+            if job is None:
+                return None
+            self.start("0.draft", "draft", lambda: self.dump(job))
+        child = self.children["0.draft"]
+        return child if child.state == "failed" else self.need("0.draft", "draft", dict)
 
     def anchors(self, compiled: CompiledDomain, base: Measured, final: Measured) -> tuple[AnchorScore, ...]:
         """Base and incumbent on the items that stayed through the rotation, where they were measured before it."""

@@ -21,7 +21,8 @@ is submitted under the same key, which the store answers with the run that is al
     <k>.measure_challenger
     <k>.no_harm          general and safety items, only for a challenger that would be accepted otherwise; once before it, 0.no_harm_base
     then the decision, the ledger row and the new incumbent, in one transaction
-    at the end, scenarios drafted for what training did not move, staged for a person
+    0.draft              at the end, only where a teacher is usable: training rows about what training did not move, reworded
+    then scenarios drafted for that by transformation; all of them staged for a person
 
 Diagnosing, planning and deciding are pure and quick, so they happen here. The model server starts while the domain compiles and the floor is
 fitted, and stays up during training when memory allows. The floor is not fitted beside a measurement: on a machine of two cores a second busy

@@ -1,7 +1,8 @@
 """Which failures ask for more scenarios, and the drafts for them: what a person asks for, and what the loop stages by itself when it ends.
 
 The loop drafts only for a pattern that outlived the last rounds, and only stages: a person decides. It drafts from the domain that the run was
-compiled from; whether a draft still fits is looked at again when it is accepted.
+compiled from; whether a draft still fits is looked at again when it is accepted. Where a teacher is usable, half of the drafts are for it to make, in
+a run of its own (`engine/curate/draft_worker.py`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ def choose_pattern(found: Diagnosis, rounds: Sequence[Iteration]) -> FailurePatt
     return next(iter(lasting_patterns(found, rounds) or about_items(found)), None)
 
 
+def for_a_teacher(count: int) -> int:
+    """How many of so many drafts a usable teacher makes; transformations make the others."""
+    return count // 2
+
+
 def about_items(found: Diagnosis) -> list[FailurePattern]:
     """The patterns that say something about scenarios, largest first: lost answers do not."""
     real = [pattern for pattern in found.patterns if pattern.kind != "infrastructure"]
@@ -49,13 +55,10 @@ def draft_for(store: Store, compiled: CompiledDomain, pattern: FailurePattern, *
 
 
 def stage_after_run(
-    store: Store, compiled: CompiledDomain, found: Diagnosis, rounds: Sequence[Iteration], *, run_id: str, cluster: str, evaluation_id: str, seed: int
+    store: Store, compiled: CompiledDomain, pattern: FailurePattern, *, count: int, run_id: str, cluster: str, evaluation_id: str, seed: int
 ) -> tuple[str, ...]:
-    """Stages drafts for the largest pattern that training did not move, once however often it is called; their ids."""
-    lasting = lasting_patterns(found, rounds)
-    if not lasting:
-        return ()
-    chosen, dropped = draft_for(store, compiled, lasting[0], count=LOOP_DRAFTS, seed=seed)
+    """Stages drafts for a pattern that training did not move, once however often it is called; their ids."""
+    chosen, dropped = draft_for(store, compiled, pattern, count=count, seed=seed)
     staged, _ = proposals.stage(
         store,
         domain=compiled.name,

@@ -1,18 +1,27 @@
-"""Teachers in the loop: which of a domain's teachers a run may ask, with which job, and what is taken of the first that is usable."""
+"""Teachers in the loop: which of a domain's teachers a run may ask, with which job, and what is taken of the first that is usable. The same teachers
+draft scenarios, once a teaching run has found them usable."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.base.paths import Workspace
 from engine.config import Device, DomainFile, ModelProfile, Profile, Teacher
+from engine.curate.draft import ROWS_A_DRAFT, rows_to_reword
+from engine.curate.draft_jobs import DraftJob
 from engine.curate.teach_jobs import ORACLE, FloorBar, TeachJob
 from engine.curate.types import KnownTeacher, TaughtRows
+from engine.diagnose.types import FailurePattern
 from engine.errors import NotFound
+from engine.evaluate.compile import CompiledDomain
+from engine.evaluate.proposals import records as proposals
+from engine.evaluate.proposals.types import Dropped
 from engine.evaluate.types import EvaluationSummary
 from engine.generate.prepared import find_prepared
+from engine.jobs import records as runs
 from engine.store.artifacts import Artifacts
+from engine.store.store import Store
 
 
 def known_teacher(models: Mapping[str, Profile], teacher: Teacher) -> KnownTeacher:
@@ -83,6 +92,80 @@ def teach_job(
         no_floor=no_floor,
         seed=seed,
         device=device,
+    )
+
+
+def drafters(models: Mapping[str, Profile], domain: DomainFile) -> tuple[KnownTeacher, ...]:
+    """The domain's teachers that could reword something: the oracle has no words, and one without a model in clusters.json none here."""
+    return tuple(known_teacher(models, teacher) for teacher in domain.teachers if teacher.name in models)
+
+
+def usable_drafter(store: Store, known: Sequence[KnownTeacher], compiled: CompiledDomain) -> KnownTeacher | None:
+    """The first of these teachers whose latest teaching run for this domain and rubric, with the model profile as it is, found it usable."""
+    latest: dict[str, tuple[str, bool]] = {}
+    for run in runs.latest(store, kinds=("teach",), states=("succeeded",), limit=runs.LISTED_AT_MOST):
+        output = run.output or {}
+        if (output["domain_name"], output["grading"]) == (compiled.name, compiled.grading_digest):
+            latest.setdefault(output["teacher"], (run.id, output["usable"]))
+    for each in known:
+        run_id, usable = latest.get(each.teacher.name, ("", False))
+        if usable and each.profile is not None and runs.launch_of(store, run_id).job["profile"] == each.profile.model_dump(mode="json"):
+            return each
+    return None
+
+
+def draft_job(
+    workspace: Workspace,
+    store: Store,
+    known: Sequence[KnownTeacher],
+    compiled: CompiledDomain,
+    pattern: FailurePattern,
+    *,
+    evaluation_id: str,
+    count: int,
+    seed: int,
+    device: Device,
+) -> DraftJob | None:
+    """The job that has the first usable teacher reword training rows about a pattern, each row two questions of its budget; None when there is no
+    such teacher, or nothing to reword."""
+    drafter = usable_drafter(store, known, compiled)
+    if drafter is None or drafter.profile is None or count < 1:
+        return None
+    teacher, profile = drafter.teacher, drafter.profile
+    earlier = [proposal.draft for proposal in proposals.proposals(store, compiled.name)]
+    most = min(ROWS_A_DRAFT * count, teacher.max_answers // 2)
+    rows = rows_to_reword(compiled, pattern, earlier, teacher=teacher.name, most=most, seed=seed)
+    if not rows:
+        return None
+    return DraftJob(
+        domain_digest=compiled.digest,
+        teacher=teacher,
+        profile=profile,
+        base=find_prepared(workspace, teacher.name, profile) if isinstance(profile, ModelProfile) else None,
+        rows=tuple(rows),
+        pattern=pattern.pattern,
+        evaluation_id=evaluation_id,
+        earlier=tuple(draft.model_dump_json() for draft in earlier),
+        count=count,
+        seed=seed,
+        device=device,
+    )
+
+
+def draft_note(output: Mapping[str, Any]) -> str:
+    """A finished drafting run in a sentence or two."""
+    dropped = Dropped.model_validate(output["dropped"])
+    reasons = (
+        (dropped.invalid, "not in form"),
+        (dropped.duplicates, "too near what is there already"),
+        (dropped.kept_back, "near an item that is not shown"),
+        (dropped.label_changed, "answered otherwise than the label"),
+        (dropped.left_over, "more than were wanted"),
+    )
+    left = ", ".join(f"{count} {why}" for count, why in reasons if count)
+    return (
+        f"Teacher {output['teacher']} reworded {output['rows']} training rows about {output['pattern']}: {len(output['drafts'])} drafts wait for a "
+        f"decision{f'; dropped: {left}' if left else ''}."
     )
 
 

@@ -32,6 +32,8 @@ class IterateJob(Record):
     """Of the suite that guards what the domain's own does not look at; null where the domain names none."""
     teachers: tuple[KnownTeacher, ...] = ()
     """Whose answers may be taught, in the order in which they are tried; none where the labels are taught."""
+    drafters: tuple[KnownTeacher, ...] = ()
+    """Who may reword training rows into drafts of scenarios, in this order, where a teaching run has found them usable."""
 
 
 class Clause(Record):

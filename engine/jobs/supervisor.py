@@ -51,6 +51,7 @@ WORKER_MODULES: dict[RunKind, str] = {
     "search": "engine.train.search_worker",
     "pairs": "engine.curate.pairs_worker",
     "teach": "engine.curate.teach_worker",
+    "draft": "engine.curate.draft_worker",
     "train": "engine.train.worker",
     "prepare": "engine.generate.prepare_worker",
 }

@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from engine.base.paths import Workspace
+from engine.curate.draft_jobs import DraftJob
 from engine.errors import ApprovalNeeded, ModelsmithError, NotFound, StateConflict
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import CompiledDomain, compile_domain, domain_digest, load_compiled
@@ -22,9 +23,13 @@ from engine.evaluate.proposals import records
 from engine.evaluate.proposals.drafting import Surroundings, clashes, is_valid
 from engine.evaluate.proposals.expansion import write_expansion
 from engine.evaluate.proposals.suites import suite_diff
-from engine.evaluate.proposals.types import Draft, Dropped, Proposal, ProposalState
+from engine.evaluate.proposals.types import TEACHER, Draft, Dropped, Proposal, ProposalState
+from engine.fleet.machine import Machine
 from engine.iterate import records as loop
-from engine.iterate.propose import draft_for
+from engine.iterate.propose import draft_for, for_a_teacher
+from engine.iterate.teaching import draft_job, drafters
+from engine.jobs.supervisor import Supervisor
+from engine.jobs.types import Run
 from engine.loading import load_clusters
 from engine.operations.diagnosing import FailureDiagnosing
 from engine.operations.named import named_cluster
@@ -35,16 +40,18 @@ from engine.views import DecisionPage, NextCall, ProposalPage
 AGENT = "agent:"
 """How the names of deciders begin that are no person."""
 PAGE = 8
-ABSENT = "Drafts come from transformations alone: teachers and captured inputs do not draft yet, and paraphrase needs a model."
+ALONE = "Drafts come from transformations alone: captured inputs do not draft yet, and only a teacher that is found usable rewords training rows."
 
 
 class Proposing:
     """The operations, over one workspace."""
 
-    def __init__(self, workspace: Workspace, store: Store, diagnosing: FailureDiagnosing) -> None:
+    def __init__(self, workspace: Workspace, store: Store, supervisor: Supervisor, diagnosing: FailureDiagnosing, machine: Machine) -> None:
         self.workspace = workspace
         self.store = store
+        self.supervisor = supervisor
         self.diagnosing = diagnosing
+        self.machine = machine
         self._writing = threading.Lock()
 
     def reconcile(self) -> None:
@@ -62,12 +69,26 @@ class Proposing:
         return compile_domain(self.workspace, domain, domain_digest(self.workspace, domain, generation), generation)
 
     def propose(self, cluster: str, pattern: str | None, count: int, key: str | None) -> ProposalPage:
-        """Drafts variants of a pattern's scenarios and stages the sound ones."""
+        """Drafts variants of a pattern's scenarios and stages the sound ones. Where a teacher is usable it is asked for some of them, in a run that
+        stages them when it ends."""
         file = load_clusters(self.workspace)
         domain = named_cluster(file, cluster).domain
         evaluation_id, varied = self.diagnosing.pattern_to_vary(cluster, pattern)
         self._write(domain)
-        chosen, dropped = draft_for(self.store, self.current(domain), varied, count=count, seed=file.defaults.seed)
+        compiled = self.current(domain)
+        job = draft_job(
+            self.workspace,
+            self.store,
+            drafters(file.models, compiled.domain),
+            compiled,
+            varied,
+            evaluation_id=evaluation_id,
+            count=for_a_teacher(count),
+            seed=file.defaults.seed,
+            device=self.machine.device(),
+        )
+        own = count - (0 if job is None else job.count)
+        chosen, dropped = draft_for(self.store, compiled, varied, count=own, seed=file.defaults.seed)
         staged: tuple[str, ...] = ()
         asked = {"cluster": cluster, "pattern": pattern, "count": count}
         if chosen or (key is not None and self.store.answer_of(key) is not None):
@@ -76,9 +97,13 @@ class Proposing:
             )
         new = records.named(self.store, domain, staged)
         why = "" if new else " Nothing that is left of this pattern is new, valid and clear of the other items."
-        return self._page(
-            cluster, domain, f"Staged {len(new)} drafts for {varied.name}.{why} {ABSENT}", shown=new, dropped=dropped, decide=new
-        )
+        run = None if job is None else self._ask(cluster, job, asked, key)
+        rest = ALONE if run is None else f"A teacher rewords training rows about it in {run.id}, which stages its drafts."
+        page = self._page(cluster, domain, f"Staged {len(new)} drafts for {varied.name}.{why} {rest}", shown=new, dropped=dropped, decide=new)
+        if run is None:
+            return page
+        following = NextCall(tool="run_status", arguments={"run_id": run.id, "wait_seconds": 50}, why="what the teacher drafts")
+        return page.model_copy(update={"next": (*page.next, following)})
 
     def listing(self, cluster: str) -> ProposalPage:
         """What has waited longest for a decision, and how the suite changed since the incumbent was measured. A decision brings up the next."""
@@ -115,6 +140,11 @@ class Proposing:
 
     # ---- parts -----------------------------------------------------------------------------------------------------------------------
 
+    def _ask(self, cluster: str, job: DraftJob, asked: dict[str, Any], key: str | None) -> Run:
+        """Submits the run in which a teacher drafts; under a key that comes again, the run that it made."""
+        key = None if key is None else f"{key}/draft"
+        return self.supervisor.submit("draft", cluster=cluster, job=job.model_dump(mode="json"), arguments=asked, key=key, seed=job.seed)
+
     def _domain_of(self, cluster: str) -> str:
         return named_cluster(load_clusters(self.workspace), cluster).domain
 
@@ -123,12 +153,12 @@ class Proposing:
         """Raises StateConflict when the suite, the pool or the contract has changed so that a draft is no longer sound. Names no other item."""
         around = Surroundings(compiled.scenarios, compiled.pool, (), compiled.domain.data.near_duplicate)
         kept_back, known = clashes(drafts, around)
-        core = {scenario.id for scenario in compiled.of_split("core")}
-        unsound = [draft.id for draft in drafts if draft.id in kept_back | known or draft.parent not in core or not is_valid(compiled.domain, draft)]
+        near = kept_back | known
+        unsound = [draft.id for draft in drafts if draft.id in near or not has_parent(compiled, draft) or not is_valid(compiled.domain, draft)]
         if unsound:
             raise StateConflict(
                 f"{', '.join(unsound[:5])}: the domain has changed since, and these no longer fit: near another item, broken by the output schema, "
-                "or varying what is not in core any more",
+                "or varying what is not there any more",
                 next_step="Decline them; propose_scenario drafts new ones.",
                 proposals=unsound[:20],
             )
@@ -160,6 +190,15 @@ class Proposing:
     ) -> ProposalPage:
         rates = records.origin_rates(self.store, domain)
         return proposal_page(cluster, domain, summary, rates, shown=shown, dropped=dropped, decide=decide)
+
+
+def has_parent(compiled: CompiledDomain, draft: Draft) -> bool:
+    """Whether what a draft varies is still there: a core scenario; of a teacher's draft, a training row, or one that left the pool because another
+    rewording of it was accepted."""
+    if not draft.origin.startswith(TEACHER):
+        return any(scenario.id == draft.parent for scenario in compiled.of_split("core"))
+    reworded = {scenario.source for scenario in compiled.scenarios if scenario.layer == "expansion"}
+    return draft.source in reworded or any(row.id == draft.parent for row in compiled.pool)
 
 
 def refuse_agent(by: str, compiled: CompiledDomain) -> None:

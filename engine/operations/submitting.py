@@ -19,7 +19,7 @@ from engine.fleet.machine import Machine
 from engine.generate.prepared import find_prepared
 from engine.iterate import records as loop
 from engine.iterate.measure import BASE, evaluate_job, targets_of, weights_of
-from engine.iterate.teaching import floor_bar, named_teacher, teach_job, teachers_to_ask
+from engine.iterate.teaching import drafters, floor_bar, named_teacher, teach_job, teachers_to_ask
 from engine.iterate.types import IterateJob
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run, RunKind
@@ -65,6 +65,7 @@ class Submitting:
             rehearse_digest=None if rehearse is None else domain_digest(self.workspace, rehearse.suite),
             no_harm_digest=None if guard is None else domain_digest(self.workspace, guard.suite),
             teachers=teachers_to_ask(file.models, domain),
+            drafters=drafters(file.models, domain),
         )
         return self._submit("iterate", cluster, job, {"cluster": cluster, "max_iterations": max_iterations}, file, key)
 

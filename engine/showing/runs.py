@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.base.clock import seconds_between
-from engine.iterate.teaching import teacher_note
+from engine.iterate.teaching import draft_note, teacher_note
 from engine.jobs.types import Run
 from engine.views import NextCall, RunLine, RunStatus, StepLine
 
@@ -74,6 +74,8 @@ def status_sentence(run: Run, working: StepLine | None) -> str:
         return f"{what} is done: {accepted} accepted; {final['subject']} answers, held-out score {final['score']['mean']:.3f}."
     if run.state == "succeeded" and run.kind == "teach" and run.output is not None:
         return f"{what} is done. {teacher_note(run.output)}"
+    if run.state == "succeeded" and run.kind == "draft" and run.output is not None:
+        return f"{what} is done. {draft_note(run.output)}"
     if working is not None:
         return f"{what} is {run.state}, at step {working.step}."
     return f"{what} is {run.state}."

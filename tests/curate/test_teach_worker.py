@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,17 @@ def asked(workspace: Workspace, run: str, profile: Profile | None, *, floor: flo
     return TeachOutput.model_validate({key: value for key, value in found.items() if key != "artifacts"})
 
 
+def label_of(body: dict[str, Any]) -> Any:
+    """The label of the training row that is asked about."""
+    asked = body["messages"][-1]["content"]
+    return next(row["expected"] for row in workspaces.rows(0, 160) if row["input"]["message"] == asked)
+
+
 @contextmanager
-def anthropic_endpoint(**profile: Any) -> Iterator[tuple[EndpointProfile, list[dict[str, Any]]]]:
-    """An endpoint that knows the training rows' labels, and what it was asked for."""
-    labels = {row["input"]["message"]: row["expected"] for row in workspaces.rows(0, 160)}
+def anthropic_endpoint(
+    answer_to: Callable[[dict[str, Any]], Any] = label_of, **profile: Any
+) -> Iterator[tuple[EndpointProfile, list[dict[str, Any]]]]:
+    """An endpoint that answers as it is told (a question that it is told nothing for is refused), and what it was asked for."""
     bodies: list[dict[str, Any]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -75,13 +82,13 @@ def anthropic_endpoint(**profile: Any) -> Iterator[tuple[EndpointProfile, list[d
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             bodies.append({**body, "path": self.path, "version": self.headers["anthropic-version"]})
-            answer = labels[body["messages"][-1]["content"]]
+            answer = answer_to(body)
             if "tools" in body:
                 content = {"type": "tool_use", "id": "t", "name": "answer", "input": answer}
             else:
                 content = {"type": "text", "text": json.dumps(answer)}
             reply = json.dumps({"content": [content], "stop_reason": "end_turn", "usage": {"input_tokens": 30, "output_tokens": 10}}).encode()
-            self.send_response(200)
+            self.send_response(400 if answer is None else 200)
             self.send_header("Content-Length", str(len(reply)))
             self.end_headers()
             self.wfile.write(reply)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from engine.base.paths import Workspace
+from engine.config import EndpointProfile
 from engine.engine import Engine, stage_tables
 from engine.errors import ApprovalNeeded, DomainInvalid, NotFound, PathRefused, StateConflict
 from engine.evaluate.compile import compile_domain, domain_digest
@@ -21,6 +23,8 @@ from engine.iterate import records as loop
 from engine.iterate.propose import LOOP_DRAFTS
 from engine.store.events import events_of
 from engine.store.rebuild import rebuild
+from tests.curate.test_draft_worker import Rewording
+from tests.curate.test_teach_worker import anthropic_endpoint
 from tests.workspaces import domain_file, finish, make_workspace, rows, write_domain
 
 
@@ -59,7 +63,7 @@ def test_drafts_are_staged_and_nothing_else_changes(engine: Engine) -> None:
     assert len(page.proposals) == 4
     assert {line.state for line in page.proposals} == {"staged"}
     assert page.waiting == 4
-    assert "teachers and captured inputs do not draft yet" in page.summary
+    assert "Drafts come from transformations alone" in page.summary
     assert domain_digest(engine.workspace, "tickets") == before
     assert engine.list_proposals("tickets").proposals == page.proposals
     assert len({line.parent for line in page.proposals}) == 4
@@ -234,6 +238,68 @@ def test_unknown_patterns_proposals_and_unmeasured_clusters_are_refused(engine: 
             fresh.propose_scenario("tickets")
     finally:
         fresh.close()
+
+
+@pytest.mark.processes
+def test_a_teacher_found_usable_rewords_training_rows_and_an_accepted_rewording_takes_its_row_out_of_the_pool(tmp_path: Path) -> None:
+    teacher = Rewording()
+    with anthropic_endpoint(teacher) as (profile, _):
+        engine = Engine.open(workspace_of_a_teacher(tmp_path, profile))
+        try:
+            run = finish(engine, engine.iterate("tickets").id, seconds=120)
+            assert run.state == "succeeded", run.error
+            unasked = engine.list_proposals("tickets").proposals
+            assert not [line for line in unasked if line.origin.startswith("teacher:")]
+            assert "Drafts come from transformations alone" in engine.propose_scenario("tickets", count=1).summary
+
+            taught = finish(engine, engine.evaluate("tickets", "teacher:sage").id, seconds=120)
+            assert taught.output is not None
+            assert taught.output["usable"], taught.output["reason"]
+            page = engine.propose_scenario("tickets", count=4, key="k")
+            assert len(page.proposals) == 2
+            run_id = page.next[-1].arguments["run_id"]
+            assert engine.propose_scenario("tickets", count=4, key="k").next[-1].arguments["run_id"] == run_id
+            drafting = finish(engine, run_id, seconds=120)
+            assert drafting.state == "succeeded", drafting.error
+            assert "2 drafts wait for a decision" in engine.run_status(run_id).summary
+            drafts = [proposal.draft for proposal in records.proposals(engine.store, "tickets") if proposal.draft.origin == "teacher:sage"]
+            assert len(drafts) == 2
+
+            before = suite(engine)
+            engine.decide_scenario("tickets", [drafts[0].id], "accept", by="Ada")
+            after = suite(engine)
+            assert {row.id for row in before.pool} - {row.id for row in after.pool} == {drafts[0].parent}
+            assert (after.manifest.expansion, after.manifest.pool_set_aside) == (1, 1)
+            engine.decide_scenario("tickets", [drafts[1].id], "accept", by="Ada")
+            engine.decide_scenario("tickets", [draft.id for draft in drafts], "decline", by="Ada")
+            assert suite(engine).suite_digest == before.suite_digest
+            assert len(suite(engine).pool) == len(before.pool)
+            assert {rate.origin: rate.declined for rate in engine.list_proposals("tickets").origins}["teacher:sage"] == 2
+
+            again = finish(engine, engine.iterate("tickets", max_iterations=1).id, seconds=120)
+            assert again.state == "succeeded", again.error
+            assert any(note.startswith("Teacher sage reworded 6 training rows") for note in again.output["notes"])
+            staged = [proposal.draft.origin for proposal in records.proposals(engine.store, "tickets", ("staged",))]
+            assert staged.count("teacher:sage") == LOOP_DRAFTS // 2
+
+            # One that fails costs the run nothing, and the run says so.
+            teacher.refuses = True
+            without = finish(engine, engine.iterate("tickets", max_iterations=1).id, seconds=120)
+            assert without.state == "succeeded", without.error
+            assert any(note.startswith("The teacher that was asked for new scenarios gave none") for note in without.output["notes"])
+        finally:
+            engine.close()
+
+
+def workspace_of_a_teacher(root: Path, profile: EndpointProfile) -> Workspace:
+    """A workspace in which training moves nothing, and whose domain names a teacher."""
+    workspace = make_workspace(root, profile={"base_skill": 0.5, "trained_skill": 0.5}, max_iterations=2)
+    clusters = json.loads(workspace.clusters_file.read_text())
+    clusters["models"]["sage"] = profile.model_dump(mode="json")
+    workspace.clusters_file.write_text(json.dumps(clusters))
+    domain = domain_file(teachers=[{"name": "sage", "max_answers": 40}])
+    write_domain(workspace, "tickets", domain, train=rows(0, 160), evaluation=rows(1000, 240))
+    return workspace
 
 
 @pytest.mark.processes

@@ -5,7 +5,8 @@ back, and chooses among the rest for diversity: greedy max-min over the similari
 traversal of Gonzalez 1985), so that each draft is as unlike the scenarios of its pattern, and those before it, as can be. Origins take turns, because
 a longer or odder text is unlike the others whatever was done to it, and because acceptance is measured for each.
 
-Parents, and the scenarios whose values are borrowed, are governed core scenarios: no text of another split can come into a draft.
+Parents, and the scenarios whose values are borrowed, are governed core scenarios: no text of another split can come into a draft. What a teacher
+drafts (`engine/curate/draft_worker.py`) varies training rows and passes the same sifting.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from engine.errors import DomainInvalid, TooLarge
 from engine.evaluate.answers import schema_problem
 from engine.evaluate.prompts import render_messages
 from engine.evaluate.proposals.transforms import DISTURBANCES, Variant, disturb, recombine, values_of
-from engine.evaluate.proposals.types import NOISE, ORIGINS, Draft, Dropped
+from engine.evaluate.proposals.types import NOISE, TRANSFORMATIONS, Draft, Dropped
 from engine.evaluate.similarity import grams, input_text, near_duplicates, normalise
 from engine.evaluate.types import Scenario, TrainingRow
 
@@ -63,7 +64,7 @@ def draft_variants(domain: DomainFile, pattern: str, parents: Sequence[Scenario]
         variants += [disturb(origin, parent, dice(seed, parent, origin)) for origin in DISTURBANCES]
         for variant in variants:
             if variant is not None:
-                draft = _draft(pattern, parent, variant)
+                draft = draft_of(pattern, parent, variant)
                 drafts.setdefault(draft.id, draft)
     return list(drafts.values())
 
@@ -73,7 +74,8 @@ def dice(seed: int, parent: Scenario, what: str) -> random.Random:
     return random.Random(f"{seed}/{parent.id}/{what}")  # noqa: S311 - no secret is made of it
 
 
-def _draft(pattern: str, parent: Scenario, variant: Variant) -> Draft:
+def draft_of(pattern: str, parent: Scenario | TrainingRow, variant: Variant) -> Draft:
+    """A variant as a draft."""
     return Draft(
         id=f"x-{digest_of([variant.input, variant.expected])[:16]}",
         origin=variant.origin,
@@ -149,7 +151,7 @@ def choose_unlike(drafts: Sequence[Draft], around: Surroundings, *, count: int, 
     alike = 0
     while left and len(chosen) < count:
         turns = Counter(draft.origin for draft in chosen)
-        turn = min({draft.origin for draft in left}, key=lambda origin: (turns[origin], ORIGINS.index(origin)))
+        turn = min({draft.origin for draft in left}, key=lambda origin: (turns[origin], in_order(origin)))
         best = min((draft for draft in left if draft.origin == turn), key=lambda draft: nearest[draft.id])
         chosen.append(best)
         left.remove(best)
@@ -163,6 +165,11 @@ def choose_unlike(drafts: Sequence[Draft], around: Surroundings, *, count: int, 
                 remaining.append(draft)
         left = remaining
     return chosen, alike
+
+
+def in_order(origin: str) -> tuple[int, str]:
+    """Where an origin stands among the others: transformations first, then teachers by name."""
+    return (list(TRANSFORMATIONS).index(origin) if origin in TRANSFORMATIONS else len(TRANSFORMATIONS), origin)
 
 
 def similarity(one: frozenset[str], other: frozenset[str]) -> float:

@@ -22,7 +22,7 @@ from engine.base.paths import Workspace
 from engine.config import DomainFile
 from engine.errors import DomainInvalid, DuplicateId, ResourceExhausted
 from engine.evaluate.answers import schema_problem
-from engine.evaluate.proposals.types import ExpansionRow, Proposal
+from engine.evaluate.proposals.types import TEACHER, ExpansionRow, Proposal
 from engine.evaluate.rows import MAX_ROW_BYTES
 from engine.evaluate.similarity import input_text, near_duplicates
 from engine.evaluate.types import Scenario
@@ -70,6 +70,11 @@ def expansion_rows(data: bytes, domain: DomainFile, label: str) -> list[tuple[in
             )
         found.append((number, row))
     return found
+
+
+def varied_rows(rows: Sequence[ExpansionRow]) -> frozenset[str]:
+    """Sources (or ids) of the training rows that accepted scenarios vary. They leave the pool: core would measure what was taught in other words."""
+    return frozenset(row.source for row in rows if row.origin.startswith(TEACHER))
 
 
 def expanded(governed: Sequence[Scenario], rows: Sequence[ExpansionRow], threshold: float, label: str) -> tuple[list[Scenario], int]:

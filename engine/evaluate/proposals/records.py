@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.errors import NotFound, StateConflict
-from engine.evaluate.proposals.types import ORIGINS, Draft, Dropped, OriginRate, Proposal, ProposalState
+from engine.evaluate.proposals.drafting import in_order
+from engine.evaluate.proposals.types import Draft, Dropped, OriginRate, Proposal, ProposalState
 from engine.store.database import Cursor
 from engine.store.events import append_event
 from engine.store.migrations import Migration
@@ -40,6 +41,12 @@ def stage(
 def decide(store: Store, *, domain: str, seen: Mapping[str, ProposalState], state: ProposalState, by: str, reason: str) -> None:
     """Accepts or declines the proposals in `seen`, which holds the state that each was seen in."""
     store.submit("decide_proposals", {"domain": domain, "seen": dict(seen), "state": state, "by": by, "reason": reason})
+
+
+def ingest_drafts(cursor: Cursor, run_id: str, cluster: str | None, output: dict[str, Any], at: str, seq: int) -> None:
+    """Stages what a teacher drafted; part of the command that finishes the run."""
+    named = {name: output[name] for name in ("domain", "evaluation_id", "drafts", "dropped")}
+    _stage(cursor, {**named, "cluster": cluster}, at, seq)
 
 
 def _stage(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
@@ -123,11 +130,10 @@ def origin_rates(store: Store, domain: str) -> tuple[OriginRate, ...]:
         for origin, state, count in store.read("SELECT origin, state, count(*) FROM proposal WHERE domain = ? GROUP BY origin, state", [domain])
     }
     rates = []
-    for origin in ORIGINS:
+    for origin in sorted({origin for origin, _ in counted}, key=in_order):
         staged, accepted, declined = (counted.get((origin, state), 0) for state in ("staged", "accepted", "declined"))
-        if staged + accepted + declined:
-            rate = accepted / (accepted + declined) if accepted + declined else None
-            rates.append(OriginRate(origin=origin, staged=staged, accepted=accepted, declined=declined, rate=rate))
+        rate = accepted / (accepted + declined) if accepted + declined else None
+        rates.append(OriginRate(origin=origin, staged=staged, accepted=accepted, declined=declined, rate=rate))
     return tuple(rates)
 
 

@@ -8,7 +8,8 @@ Two families, by what is known without asking a model:
                the wording is disturbed and the expected answer stays. What the answer quotes, and whatever has a digit or looks like an address,
                is left as it is.
 
-Not here: paraphrase (without a model a template only adds words around the same text), other languages, and joining two turns.
+Not here: paraphrase (without a model a template only adds words around the same text; `engine/curate/draft.py` asks a teacher), other languages, and
+joining two turns.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 from engine.config import ChoiceCheck, DomainFile
 from engine.evaluate.answers import subschema
-from engine.evaluate.proposals.types import Origin
+from engine.evaluate.proposals.types import Transformation
 from engine.evaluate.types import Scenario
 
 Path = tuple[str | int, ...]
@@ -40,7 +41,7 @@ _PUNCTUATION = re.compile(r"[.,!?;:]+(?=\s|$)")
 class Variant(NamedTuple):
     """An input and the answer that is expected of it."""
 
-    origin: Origin
+    origin: str
     input: dict[str, Any]
     expected: Any
 
@@ -137,7 +138,7 @@ def _overlap(value: str, other: str) -> bool:
 # ---- disturbed wording ---------------------------------------------------------------------------------------------------------------
 
 
-def disturb(origin: Origin, scenario: Scenario, dice: random.Random) -> Variant | None:
+def disturb(origin: Transformation, scenario: Scenario, dice: random.Random) -> Variant | None:
     """The scenario with its wording disturbed and its answer as it was; None where there is nothing to disturb."""
     quoted = [str(leaf) for _, leaf in leaves(scenario.expected) if leaf is not None and str(leaf).strip()]
 
@@ -191,7 +192,7 @@ def _punctuation(text: str, kept: Sequence[tuple[int, int]], dice: random.Random
 
 
 Disturb = Callable[[str, Sequence[tuple[int, int]], random.Random], str]
-DISTURBANCES: dict[Origin, Disturb] = {"typos": _typos, "casing": _casing, "punctuation": _punctuation}
+DISTURBANCES: dict[Transformation, Disturb] = {"typos": _typos, "casing": _casing, "punctuation": _punctuation}
 
 
 def _free(span: tuple[int, int], kept: Sequence[tuple[int, int]]) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from engine.base.record import Record
 
-Origin = Literal["recombined", "typos", "casing", "punctuation"]
-"""How a draft was made. A teacher's drafts and captured inputs will be origins of their own; neither exists yet."""
-ORIGINS: tuple[Origin, ...] = ("recombined", "typos", "casing", "punctuation")
+Transformation = Literal["recombined", "typos", "casing", "punctuation"]
+"""How a draft was made without a model."""
+TRANSFORMATIONS: tuple[Transformation, ...] = ("recombined", "typos", "casing", "punctuation")
+TEACHER = "teacher:"
+"""Begins the origin of what a teacher reworded. Captured inputs would be an origin of their own; there are none yet."""
+Origin = Annotated[str, Field(pattern=r"^(recombined|typos|casing|punctuation|teacher:.+)$")]
 NOISE: frozenset[Origin] = frozenset({"typos", "casing", "punctuation"})
 """Origins that keep the expected answer. Such a draft is near the scenario that it varies, on purpose; it shares that scenario's source, so that
 no interval takes the two for independent items."""
@@ -19,13 +22,13 @@ ProposalState = Literal["staged", "accepted", "declined"]
 
 
 class Draft(Record):
-    """A scenario that may join a suite: a variant of a failed core scenario."""
+    """A scenario that may join a suite: a variant of a failed core scenario, or of a training row about the same failures."""
 
     id: str
     """Of the content, so that the same draft is the same proposal."""
     origin: Origin
     parent: str
-    """The core scenario that it varies."""
+    """The core scenario that it varies; of a teacher's draft, the training row."""
     pattern: str
     """The failure pattern that it was drafted for."""
     input: dict[str, Any]
@@ -44,6 +47,8 @@ class Dropped(Record):
     """The same, or nearly, as a scenario, a training row, an earlier draft or a better one."""
     kept_back: int = 0
     """Near an item that is not shown."""
+    label_changed: int = 0
+    """The teacher that reworded it answers otherwise than the label, or could not be asked any more."""
     left_over: int = 0
     """Sound, but more than were asked for."""
 
