@@ -92,7 +92,8 @@ class Teacher(Record):
     name: Identifier
     """A key of `models` in clusters.json (an endpoint, or a larger local profile), or `oracle`: the training rows' own labels."""
     max_answers: int = Field(default=200, ge=1, le=100_000)
-    """Training prompts that are asked at most, drawn evenly from the pool."""
+    """Training prompts that are asked at most, drawn evenly from the pool. In a run that drafts scenarios, half as many rows to reword at most, each
+    of which may take a second question."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Prompt and answer tokens at most, looked at while asking; null sets no limit."""
     trust: Literal["labels", "teacher", "both"] = "labels"

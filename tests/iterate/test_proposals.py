@@ -246,20 +246,20 @@ def test_a_teacher_found_usable_rewords_training_rows_and_an_accepted_rewording_
     with anthropic_endpoint(teacher) as (profile, _):
         engine = Engine.open(workspace_of_a_teacher(tmp_path, profile))
         try:
-            run = finish(engine, engine.iterate("tickets").id, seconds=120)
+            run = finish(engine, engine.iterate("tickets").id, seconds=300)
             assert run.state == "succeeded", run.error
             unasked = engine.list_proposals("tickets").proposals
             assert not [line for line in unasked if line.origin.startswith("teacher:")]
             assert "Drafts come from transformations alone" in engine.propose_scenario("tickets", count=1).summary
 
-            taught = finish(engine, engine.evaluate("tickets", "teacher:sage").id, seconds=120)
+            taught = finish(engine, engine.evaluate("tickets", "teacher:sage").id, seconds=300)
             assert taught.output is not None
             assert taught.output["usable"], taught.output["reason"]
             page = engine.propose_scenario("tickets", count=4, key="k")
             assert len(page.proposals) == 2
             run_id = page.next[-1].arguments["run_id"]
             assert engine.propose_scenario("tickets", count=4, key="k").next[-1].arguments["run_id"] == run_id
-            drafting = finish(engine, run_id, seconds=120)
+            drafting = finish(engine, run_id, seconds=300)
             assert drafting.state == "succeeded", drafting.error
             assert "2 drafts wait for a decision" in engine.run_status(run_id).summary
             drafts = [proposal.draft for proposal in records.proposals(engine.store, "tickets") if proposal.draft.origin == "teacher:sage"]
@@ -276,7 +276,7 @@ def test_a_teacher_found_usable_rewords_training_rows_and_an_accepted_rewording_
             assert len(suite(engine).pool) == len(before.pool)
             assert {rate.origin: rate.declined for rate in engine.list_proposals("tickets").origins}["teacher:sage"] == 2
 
-            again = finish(engine, engine.iterate("tickets", max_iterations=1).id, seconds=120)
+            again = finish(engine, engine.iterate("tickets", max_iterations=1).id, seconds=300)
             assert again.state == "succeeded", again.error
             assert any(note.startswith("Teacher sage reworded 6 training rows") for note in again.output["notes"])
             staged = [proposal.draft.origin for proposal in records.proposals(engine.store, "tickets", ("staged",))]
@@ -284,7 +284,7 @@ def test_a_teacher_found_usable_rewords_training_rows_and_an_accepted_rewording_
 
             # One that fails costs the run nothing, and the run says so.
             teacher.refuses = True
-            without = finish(engine, engine.iterate("tickets", max_iterations=1).id, seconds=120)
+            without = finish(engine, engine.iterate("tickets", max_iterations=1).id, seconds=300)
             assert without.state == "succeeded", without.error
             assert any(note.startswith("The teacher that was asked for new scenarios gave none") for note in without.output["notes"])
         finally:

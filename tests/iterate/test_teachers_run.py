@@ -98,12 +98,12 @@ def test_core_items_that_were_golden_once_and_are_lost_are_named_in_the_runs_out
     workspace = workspace_with(tmp_path, source="labels")
     engine = Engine.open(workspace)
     try:
-        first = IterateOutput.model_validate(finish(engine, engine.iterate("tickets").id).output)
+        first = IterateOutput.model_validate(finish(engine, engine.iterate("tickets").id, seconds=300).output)
         assert len(first.accepted) == 1
         clusters = json.loads(workspace.clusters_file.read_text())
         clusters["models"]["double"]["trained_skill"] = 0.5
         workspace.clusters_file.write_text(json.dumps(clusters))
-        second = IterateOutput.model_validate(finish(engine, engine.iterate("tickets").id).output)
+        second = IterateOutput.model_validate(finish(engine, engine.iterate("tickets").id, seconds=300).output)
         lost = second.iterations[-1].once_golden
         assert not first.iterations[-1].once_golden
         assert any(note.startswith("Once golden and failed by the challenger of round 1:") and lost[0] in note for note in second.notes)
