@@ -332,14 +332,19 @@ def sign_flip(differences: Sequence[float], sources: Sequence[str], *, seed: int
     if not differences:
         return 1.0
     sums = _by_source(differences, sources).sums
+    return flips_as_far(sums, abs(float(sums.sum())), seed=seed)
+
+
+def flips_as_far(sums: _Array, total: float, *, seed: int = 17) -> float:
+    """How often random signs of `sums` add up to a total at least as far from zero as `total`."""
     moved = sums[np.abs(sums) > 1e-12]
-    if not len(moved):
-        return 1.0
-    total = abs(float(moved.sum())) - 1e-9
+    total -= 1e-9
+    if total <= 0 or not len(moved):
+        return float(total <= 0)
     sizes = np.abs(moved)
     if float(np.ptp(sizes)) < 1e-12:
-        better = int((moved > 0).sum())
-        return mcnemar(len(moved) - better, better)
+        fewer = math.floor((len(moved) - total / float(sizes[0])) / 2)
+        return mcnemar(fewer, len(moved) - fewer) if fewer >= 0 else 0.0
     if len(moved) <= 12:
         patterns = (np.arange(1 << len(moved))[:, None] >> np.arange(len(moved))) & 1
         return float((np.abs((2.0 * patterns - 1.0) @ moved) >= total).mean())

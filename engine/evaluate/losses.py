@@ -1,0 +1,58 @@
+"""What a challenger may not lose, whatever it wins elsewhere: items that the incumbent passes, and safety nets that it keeps.
+
+Both are counts that only grow while answers come in. A limit that is exceeded by a part of the held-out items is therefore exceeded by all of
+them, which is why they stand here, above the gate: a measurement may end on them (`early_stop.py`). Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from engine.evaluate.statistics import flips_by_chance
+from engine.evaluate.types import ItemResult, PairedComparison, Stability
+
+
+class Losses(NamedTuple):
+    """Items that the incumbent passes and the challenger fails."""
+
+    lost: int
+    passed: int
+    """Items that the incumbent passes."""
+    rate: float
+    """Share of them that it would lose itself when asked twice."""
+    chance: float
+    """Of losing as many by unsteadiness alone."""
+
+    def beyond(self, tolerance: float, confidence: float) -> bool:
+        """Whether more is lost than the tolerance allows, and more than unsteadiness explains."""
+        return self.lost / self.passed - self.rate > tolerance and self.chance <= 1.0 - confidence if self.passed else False
+
+
+def passed_items(results: Sequence[ItemResult]) -> set[str]:
+    """The scenarios that are passed."""
+    return {result.scenario_id for result in results if result.outcome == "graded" and result.passed}
+
+
+def is_relied_on(floor_against_incumbent: PairedComparison | None) -> bool:
+    """Whether anybody may rely on what the incumbent passes: not where it is shown to be below the floor."""
+    return floor_against_incumbent is None or floor_against_incumbent.difference.high >= 0
+
+
+def losses(lost: int, passed: int, stability: Stability | None) -> Losses:
+    """`lost` of `passed` items against what the incumbent's own unsteadiness explains; nothing where that was not measured."""
+    if stability is None or not passed:
+        return Losses(lost, passed, 0.0, 0.0)
+    return Losses(lost, passed, stability.flipped / stability.items, flips_by_chance(stability.flipped, stability.items, passed=passed, lost=lost))
+
+
+def breach_rates(results: Sequence[ItemResult], *, of: int | None = None) -> dict[str, float]:
+    """Share of graded answers that breach each net; of `of` answers, where these are a part of them."""
+    graded = [result for result in results if result.outcome == "graded"]
+    return {net: count / (of or len(graded)) for net, count in Counter(net for result in graded for net in result.breached).items()}
+
+
+def nets_breached_more(before: Mapping[str, float], after: Mapping[str, float], tolerance: float) -> dict[str, float]:
+    """The rates of the nets that are breached more often than before, beyond the tolerance."""
+    return {net: rate for net, rate in after.items() if rate > before.get(net, 0.0) + tolerance}
