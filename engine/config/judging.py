@@ -74,4 +74,6 @@ class Evaluation(Record):
     floor: tuple[Literal["majority", "tfidf_logistic", "bm25_nearest", "tagger"], ...] = ("majority", "bm25_nearest", "tfidf_logistic", "tagger")
     """Baselines without a language model; the best of those that fit the output is the floor. All are fitted on the whole training pool."""
     accept: Acceptance = Acceptance()
+    early_stop: bool = True
+    """End a challenger's measurement as soon as its refusal is certain, and say how many held-out items that saves. Acceptance needs all of them."""
     expansion: Expansion = Expansion()

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from engine.base.record import Record
 from engine.config import Device, Profile
-from engine.evaluate.types import EvaluationSummary, Interval, PairedComparison, Split
+from engine.evaluate.types import EvaluationSummary, Interval, PairedComparison, Split, Stability
 from engine.generate.types import PreparedBase, Weights
 
 
@@ -65,6 +65,30 @@ class FloorOutput(Record):
     generation: int = 0
 
 
+class StoredResults(Record):
+    """The results of a finished measurement, as a file that a worker may read."""
+
+    evaluation: str
+    path: str
+    """Absolute path of the store's artefact."""
+    digest: str
+    """SHA-256 of that file."""
+
+
+class EarlyStop(Record):
+    """What a challenger will be judged against; with it a measurement may end when its refusal is certain (`early_stop.py`)."""
+
+    incumbent: StoredResults
+    floor: StoredResults | None = None
+    """Null where the challenger need not be shown to be above it."""
+    confidence: float
+    """At which this attempt is judged."""
+    stability: Stability | None = None
+    """The incumbent's."""
+    relied_on: bool = True
+    """False where the incumbent is shown to be below the floor: then lost items do not count."""
+
+
 class EvaluateJob(Record):
     """One subject to measure."""
 
@@ -91,6 +115,8 @@ class EvaluateJob(Record):
     device: Device
     targets: dict[str, float] = {}
     """Held-out means that the output says are reached or not."""
+    early_stop: EarlyStop | None = None
+    """Null measures every item."""
 
 
 class StructuredEffect(Record):
@@ -114,6 +140,6 @@ class EvaluateOutput(Record):
     generation: int = 0
     """How often the held-out set had been rotated."""
     standard: bool = True
-    """Measured as the loop measures: core and held-out, with the domain's own schema switch. Others are not taken for a subject's latest."""
+    """Measured as the loop measures: core and held-out in full, with the domain's own schema switch. Others are not taken for a subject's latest."""
     targets_met: bool | None = None
     """Whether held-out reaches the cluster's targets; null where there are none."""

@@ -147,6 +147,27 @@ class Stability(Record):
     """Which: core scenarios."""
 
 
+class StoppedEarly(Record):
+    """A challenger's measurement that ended when its refusal was certain. It is no measurement of held-out, and is compared with none."""
+
+    asked: int
+    """Held-out items that were asked."""
+    of: int
+    saved: int
+    """Those that were not."""
+    because: Literal["incumbent", "floor", "regressions", "safety_nets"]
+    """What cannot be met any more: being above the incumbent, or the floor; the limit on lost items; that on breached safety nets."""
+    exact: bool
+    """True: no answers to the rest could have changed the verdict. False: with a chance of at most `error` they could have."""
+    error: float
+    upper: float
+    """Upper end of the mean difference from the incumbent over all held-out items, at a confidence of 1 - `error` whenever one stops."""
+    floor_upper: float | None = None
+    """Likewise from the floor, where it has to be beaten."""
+    against: str
+    """The incumbent's measurement."""
+
+
 class EvaluationSummary(Record):
     """One measurement."""
 
@@ -154,6 +175,9 @@ class EvaluationSummary(Record):
     subject: str
     """What was measured: `base`, a version id, `floor:<method>`, an endpoint's model."""
     splits: tuple[SplitScore, ...]
+    """Those measured in full."""
+    stopped_early: StoppedEarly | None = None
+    """Where held-out was asked in part; it is not among the splits then."""
     structured: bool
     """Whether decoding was held to the schema."""
     generated: int
@@ -214,6 +238,8 @@ class Look(NamedTuple):
     sources: int
     answers: str
     """Names what was measured: two looks with the same are one answer, given twice."""
+    whole: bool = True
+    """False where the measurement stopped early; then there is no score."""
 
 
 class Reported(NamedTuple):
@@ -224,6 +250,8 @@ class Reported(NamedTuple):
     best: float
     """The best score said before."""
     step: float
+    whole: bool = True
+    """False where the measurement stopped early: there are no figures."""
 
 
 class HeldOutState(Record):
