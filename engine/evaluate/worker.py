@@ -5,6 +5,9 @@
 Resuming needs nothing of its own: an attempt that was killed left its answers in the cache, and the next one asks only for the rest. The
 weights are proved before the first question; when every answer is in the cache nothing answers, and nothing is proved.
 
+A challenger's held-out items are asked in portions where the job says what it is judged against, and the rest is left when its refusal is certain
+(`early_stop.py`). What only an accepted version needs is not measured then: how steady its answers are, and what the schema switch buys.
+
 An answer lost to infrastructure is asked for once more at the end. Answers that stay lost are recorded as errors, in no mean; when more
 than a tenth is lost the run fails, because that says something about the machine and nothing about a model.
 """
@@ -16,16 +19,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.base.digests import digest_of
-from engine.base.files import write_jsonl
+from engine.base.digests import digest_of, file_sha256
+from engine.base.files import read_jsonl, write_jsonl
 from engine.base.paths import Workspace
 from engine.config import EndpointProfile, ModelProfile
-from engine.errors import GenerationFailed
+from engine.errors import ArtifactCorrupt, GenerationFailed
 from engine.evaluate.compile import CompiledDomain, compile_domain
-from engine.evaluate.jobs import EvaluateJob, EvaluateOutput, StructuredEffect
+from engine.evaluate.early_stop import Bar, Watch, certain_refusal, in_order, portions, spared
+from engine.evaluate.jobs import EvaluateJob, EvaluateOutput, StoredResults, StructuredEffect
 from engine.evaluate.measurement import RESULTS, Tally, identity_for, references_for, requests_for, settings_for, split_scores
 from engine.evaluate.statistics import compare, reached
-from engine.evaluate.types import EvaluationSummary, ItemResult, Stability
+from engine.evaluate.types import EvaluationSummary, ItemResult, Stability, StoppedEarly
 from engine.generate.cache import AnswerCache, AnswerCounts, answer_all
 from engine.generate.open import open_generator
 from engine.generate.prepare_worker import prepare_base
@@ -73,11 +77,12 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
     batch = Batch(context, generator, cache, compiled)
     scenarios = compiled.of_split(*job.splits)
     settings = settings_for(output, structured=job.structured)
-    main = batch.ask(requests_for(compiled, scenarios, settings), "generating")
+    main = batch.ask(requests_for(compiled, scenarios, settings), "generating", watch_of(context, job, compiled))
+    splits = tuple(split for split in job.splits if main.stopped is None or split != "held_out")
     write_jsonl(context.paths.root / RESULTS, [result.model_dump(mode="json") for result in main.results])
     seed = context.config.seed
     stability = None
-    if "core" in job.splits and main.counts.generated and not isinstance(job.profile, EndpointProfile):
+    if "core" in splits and main.stopped is None and main.counts.generated and not isinstance(job.profile, EndpointProfile):
         context.report(Progress(phase="asking twice", message=f"Asking {STEADY_ITEMS} core items again, to see how steady the answers are."))
         stability = ask_twice(compiled, settings, generator, main.results)
     summary = EvaluationSummary(
@@ -85,7 +90,8 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
             compiled, settings, generator.identity.digest(), base=generator.identity.base, chat_template=generator.identity.chat_template
         ),
         subject=job.subject,
-        splits=split_scores(compiled, main.results, job.splits, seed=seed),
+        splits=split_scores(compiled, main.results, splits, seed=seed),
+        stopped_early=main.stopped,
         structured=job.structured and output.json_schema is not None,
         generated=main.counts.generated,
         cached=main.counts.cached,
@@ -95,7 +101,7 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
         stability=stability,
     )
     effect = None
-    if job.measure_structured and output.json_schema is not None and "core" in job.splits:
+    if job.measure_structured and main.stopped is None and output.json_schema is not None and "core" in splits:
         other = batch.ask(
             requests_for(compiled, compiled.of_split("core"), settings_for(output, structured=not job.structured)), "without the switch"
         )
@@ -105,9 +111,39 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
         structured_effect=effect,
         domain_digest=compiled.digest,
         generation=compiled.manifest.generation,
-        standard={"core", "held_out"} <= set(job.splits) and job.structured == output.structured,
-        targets_met=reached(job.targets, summary) if job.targets and "held_out" in job.splits else None,
+        standard={"core", "held_out"} <= set(splits) and job.structured == output.structured,
+        targets_met=reached(job.targets, summary) if job.targets and "held_out" in splits else None,
     )
+
+
+def watch_of(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain) -> Watch | None:
+    """What the held-out answers are watched for; None where all items are asked."""
+    if job.early_stop is None:
+        return None
+    bars: dict[Bar, list[ItemResult]] = {"incumbent": held_out_of(job.early_stop.incumbent)}
+    if job.early_stop.floor is not None:
+        bars["floor"] = held_out_of(job.early_stop.floor)
+    return Watch(
+        sources=in_order(compiled.of_split("held_out"), job.subject),
+        in_flight=job.profile.inference.concurrency if isinstance(job.profile, ModelProfile) else 1,
+        bars=bars,
+        acceptance=compiled.domain.eval.accept,
+        confidence=job.early_stop.confidence,
+        stability=job.early_stop.stability,
+        relied_on=job.early_stop.relied_on,
+        against=job.early_stop.incumbent.evaluation,
+        seed=context.config.seed,
+    )
+
+
+def held_out_of(stored: StoredResults) -> list[ItemResult]:
+    """Held-out results of another measurement. ArtifactCorrupt when the file is not the one that was named."""
+    path = Path(stored.path)
+    if not path.is_file() or file_sha256(path) != stored.digest:
+        raise ArtifactCorrupt(
+            f"the results of {stored.evaluation} are not the ones that this run was given", next_step="Start the iterate run again."
+        )
+    return [ItemResult.model_validate(row) for row in read_jsonl(path) if row["split"] == "held_out"]
 
 
 def ask_twice(
@@ -145,6 +181,8 @@ class Asked(NamedTuple):
     counts: AnswerCounts
     seconds: float
     fingerprint: dict[str, Any] | None
+    stopped: StoppedEarly | None = None
+    """Why the rest was not asked."""
 
 
 class Batch:
@@ -156,26 +194,48 @@ class Batch:
         self._cache = cache
         self._compiled = compiled
 
-    def ask(self, requests: Sequence[Request], phase: str) -> Asked:
-        """Every request answered, from the cache or by the generator; what is lost is asked for once more."""
-        fingerprint = self._prove(requests)
+    def ask(self, requests: Sequence[Request], phase: str, watch: Watch | None = None) -> Asked:
+        """Every request answered, from the cache or by the generator; what is lost is asked for once more. With `watch`, held-out is asked in
+        portions, the first together with everything else, until refusal is certain."""
         started = time.monotonic()
         by_id = {scenario.id: scenario for scenario in self._compiled.scenarios}
         tally = Tally(self._compiled, [by_id[request.key] for request in requests])
         show = Ticker(self._context, tally, len(requests), phase)
-        counts = answer_all(self._generator, requests, show.on_answer, self._cache)
+        counts, fingerprint, stopped = AnswerCounts(0, 0, 0), None, None
+        for portion in [requests] if watch is None else in_portions(requests, watch):
+            fingerprint = fingerprint or self._prove(portion)
+            made = answer_all(self._generator, portion, show.on_answer, self._cache)
+            counts = AnswerCounts(*(one + other for one, other in zip(counts, made, strict=True)))
+            self._ask_again(portion, tally, show, phase)
+            refuse_losses(tally, len(requests))
+            stopped = None if watch is None else certain_refusal(watch, tally.results())
+            if stopped is not None:
+                self._context.report(Progress(phase=phase, message=spared(stopped.asked, stopped.of, stopped.because)))
+                break
+        refuse_losses(tally, tally.answered)
+        return Asked(tally.results(), counts, time.monotonic() - started, fingerprint, stopped)
+
+    def _ask_again(self, requests: Sequence[Request], tally: Tally, show: Ticker, phase: str) -> None:
+        """Asks once more for what is lost of these."""
         lost = set(tally.lost())
-        if lost:
-            self._context.report(Progress(phase=phase, message=f"Asking again for {len(lost)} answers lost to infrastructure."))
-            answer_all(self._generator, [request for request in requests if request.key in lost], show.on_answer, self._cache)
-        refuse_losses(tally, len(requests))
-        return Asked(tally.results(), counts, time.monotonic() - started, fingerprint)
+        again = [request for request in requests if request.key in lost]
+        if again:
+            self._context.report(Progress(phase=phase, message=f"Asking again for {len(again)} answers lost to infrastructure."))
+            answer_all(self._generator, again, show.on_answer, self._cache)
 
     def _prove(self, requests: Sequence[Request]) -> dict[str, Any] | None:
         if all(self._cache.get(request_digest(request)) for request in requests):
             return None
         self._context.report(Progress(phase="loading", message="Loading the model and proving which weights answer."))
         return self._generator.prove().model_dump(mode="json")
+
+
+def in_portions(requests: Sequence[Request], watch: Watch) -> list[list[Request]]:
+    """Held-out requests in the portions of their asking; all others come with the first."""
+    _, *later = portions(watch.sources, watch.in_flight)
+    by_key = {request.key: request for request in requests}
+    waiting = [[by_key.pop(scenario.id) for scenario in portion] for portion in later]
+    return [list(by_key.values()), *waiting]
 
 
 def refuse_losses(tally: Tally, asked: int) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.base.digests import digest_of
+from engine.base.digests import digest_of, file_sha256
 from engine.base.files import Spool, read_json, read_jsonl, read_spool, write_json
 from engine.base.paths import Workspace
 from engine.config import ScriptedProfile
-from engine.errors import GenerationFailed
+from engine.errors import ArtifactCorrupt, GenerationFailed
 from engine.evaluate import worker
 from engine.evaluate.compile import domain_digest
 from engine.evaluate.compile_worker import compile_in_worker
@@ -22,7 +22,7 @@ from engine.evaluate.types import ItemResult
 from engine.generate.types import Answer, FingerprintReport, GeneratorIdentity
 from engine.jobs.types import RunConfig, RunResult
 from engine.jobs.worker import Cancelled, WorkerContext
-from tests.evaluate.folders import write_folder
+from tests.evaluate.folders import rows, write_folder
 
 
 def context(workspace: Workspace, kind: str, job: object, name: str = "r1") -> WorkerContext:
@@ -187,3 +187,66 @@ def test_a_floor_and_a_model_are_measured_on_the_same_scenarios_and_rubric(tmp_p
     identity = floor["summary"]["identity"]
     assert (identity["suite"], identity["grading"]) == (model.summary.identity.suite, model.summary.identity.grading)
     assert identity["settings"] == digest_of(None)
+
+
+# ---- stopping early ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def contest(tmp_path: Path):
+    """A workspace with 144 held-out items, and the job of a challenger that is far below a measured incumbent."""
+    workspace = write_folder(tmp_path, evaluation=rows(360, start=1000))
+    run = context(workspace, "evaluate", job(workspace, profile=ScriptedProfile(base_skill=0.8).model_dump()), "incumbent")
+    path = run.paths.root / worker.evaluate_in_worker(run)["artifacts"]["results"]
+    stored = {"evaluation": "evaluate-incumbent", "path": str(path), "digest": file_sha256(path)}
+    worse = {"profile": ScriptedProfile(base_skill=0.3).model_dump(), "subject": "v1", "early_stop": {"incumbent": stored, "confidence": 0.95}}
+    return workspace, job(workspace, **worse)
+
+
+def test_a_worse_challenger_is_asked_core_and_as_much_of_held_out_as_makes_its_refusal_certain(contest):
+    workspace, worse = contest
+    run = context(workspace, "evaluate", worse, "a")
+    found = worker.evaluate_in_worker(run)
+    output = evaluated(found)
+    stopped = output.summary.stopped_early
+    assert (stopped.asked, stopped.of, stopped.saved, stopped.against) == (64, 144, 80, "evaluate-incumbent")
+    results = [ItemResult.model_validate(row) for row in read_jsonl(run.paths.root / found["artifacts"]["results"])]
+    assert [sum(result.split == split for result in results) for split in ("core", "held_out")] == [144, 64]
+    assert output.summary.generated == 144 + 64
+    assert not output.standard
+    assert output.structured_effect is None
+    said = "".join(str(line.data) for line in read_spool(run.paths.progress))
+    assert "Its refusal was certain after 64 of 144 held-out items" in said
+    assert not [result.scenario_id for result in results if result.split == "held_out" and f"'{result.scenario_id}'" in said]
+
+
+def test_a_challengers_measurement_that_was_killed_stops_at_the_same_item_with_the_answers_it_has(contest, monkeypatch: pytest.MonkeyPatch):
+    workspace, worse = contest
+    run = context(workspace, "evaluate", worse, "a")
+    add, taken = worker.Tally.add, []
+
+    def add_and_cancel(self, answer):
+        add(self, answer)
+        taken.append(answer.key)
+        if len(taken) == 150:
+            run.cancelled.set()
+
+    monkeypatch.setattr(worker.Tally, "add", add_and_cancel)
+    with pytest.raises(Cancelled):
+        worker.evaluate_in_worker(run)
+    monkeypatch.undo()
+    second = evaluated(worker.evaluate_in_worker(context(workspace, "evaluate", worse, "b"))).summary
+    third = evaluated(worker.evaluate_in_worker(context(workspace, "evaluate", worse, "c"))).summary
+    assert second.stopped_early == third.stopped_early
+    assert second.split("core").score == third.split("core").score
+    assert second.cached >= 150
+    assert third.generated == 0
+    assert third.fingerprint is None, "what is not asked is no reason to load a model"
+
+
+def test_results_to_be_judged_against_that_are_not_the_ones_named_are_not_used(contest):
+    workspace, worse = contest
+    path = Path(worse.early_stop.incumbent.path)
+    path.write_bytes(path.read_bytes().replace(b'"score":1.0', b'"score":0.0'))
+    with pytest.raises(ArtifactCorrupt, match="the results of evaluate-incumbent"):
+        worker.evaluate_in_worker(context(workspace, "evaluate", worse, "a"))
