@@ -66,7 +66,8 @@ def climb(looks: Iterable[Look], plain: Collection[str]) -> dict[str, Reported]:
     """What is said of each look of one suite, by evaluation id; `looks` oldest first.
 
     `plain` names subjects that nobody chose by held-out: the base, floors, and accepted versions, whose acceptance has been told. Their figures
-    are said and raise the best. A measurement that was made twice is said or kept back as it was the first time.
+    are said and raise the best. A measurement that was made twice is said or kept back as it was the first time. One that stopped early has no
+    figures to say.
     """
     best: dict[str, float] = {}
     said: dict[str, Reported] = {}
@@ -74,8 +75,8 @@ def climb(looks: Iterable[Look], plain: Collection[str]) -> dict[str, Reported]:
     for look in looks:
         step = ladder_step(look.sources)
         if look.answers not in earlier:
-            told = look.subject in plain or is_reported(look.score, best.get("score"), step)
-            earlier[look.answers] = Reported(exact=told, best=best.get("score", look.score), step=step)
+            told = look.whole and (look.subject in plain or is_reported(look.score, best.get("score"), step))
+            earlier[look.answers] = Reported(exact=told, best=best.get("score", look.score), step=step, whole=look.whole)
         verdict = said[look.evaluation_id] = earlier[look.answers]
         if verdict.exact:
             best["score"] = max(best.get("score", look.score), look.score)
@@ -83,7 +84,9 @@ def climb(looks: Iterable[Look], plain: Collection[str]) -> dict[str, Reported]:
 
 
 def in_words(reported: Reported) -> str:
-    """What is said in place of a score that is kept back."""
+    """What is said in place of a score that is kept back, or that there is none."""
+    if not reported.whole:
+        return "not measured in full: its refusal was certain before all items were asked (evaluate asks the rest)"
     return f"not more than {reported.step:g} above the best reported score, {reported.best:.3f}; the figures are kept back to spare the held-out set"
 
 

@@ -12,7 +12,9 @@ the loop can act on. Every row is one for the record; those count against the bu
 - a version's measurement counts the first time. Made again with the same suite, rubric, prompt, settings and generator it gives the same
   answers, mostly from the cache, so nothing new is learnt;
 - the base and the floors do not count. Nobody chose them by held-out: they are where the ladder starts (`engine/evaluate/holdout.py`);
-- the loop's own measurements count like a caller's, since the loop chooses by them.
+- the loop's own measurements count like a caller's, since the loop chooses by them;
+- one that stopped early counts too, and for every item of the set: it says what the whole would have said. When the same version is measured in
+  full later, that is another answer.
 
 Looks are counted by item, known by the digest of its input, so that an edit of the suite, a new id, or a second cluster on the same rows does
 not start a new count. A rotation is one row of `rotation` and an event, by the command `rotate_held_out`; the generation of a domain's
@@ -37,6 +39,8 @@ from engine.store.events import append_event
 from engine.store.migrations import Migration
 from engine.store.store import StageTables, Store
 
+NO_SCORE = 0.0
+"""In the look of a measurement that stopped early; nobody reads it."""
 _ITEM_COLUMNS = ("evaluation_id", "scenario_id", "split", "outcome", "score", "passed", "observations", "item")
 
 
@@ -92,16 +96,23 @@ def _insert(artifacts: Artifacts, cursor: Cursor, run_id: str, cluster: str | No
 
 def _record_look(cursor: Cursor, run_id: str, cluster: str | None, made: EvaluateOutput, items: list[str], seq: int) -> None:
     held_out = next((split for split in made.summary.splits if split.split == "held_out"), None)
-    if held_out is None:
-        return
+    stopped = made.summary.stopped_early
     subject, identity = made.summary.subject, made.summary.identity
-    answers = "/".join((identity.grading, identity.prompt, identity.settings, identity.generator))
-    seen = cursor.execute("SELECT 1 FROM look WHERE suite = ? AND answers = ?", [identity.suite, answers]).fetchall()
+    whole = "/".join((identity.grading, identity.prompt, identity.settings, identity.generator))
+    if held_out is not None:
+        answers, items_of, score, sources = whole, None, held_out.score.mean, held_out.score.clusters
+    elif stopped is not None:
+        answers, items_of, score = f"{whole}/{stopped.asked}", stopped.against, NO_SCORE
+        ((sources,),) = cursor.execute("SELECT sources FROM look WHERE evaluation_id = ?", [items_of]).fetchall()
+        items = [item for (item,) in cursor.execute(_HELD_OUT_ITEMS, [items_of]).fetchall()]
+    else:
+        return
+    seen = cursor.execute("SELECT 1 FROM look WHERE suite = ? AND answers IN (?, ?)", [identity.suite, answers, whole]).fetchall()
     counted = subject != "base" and not subject.startswith("floor:") and not seen
-    row = [run_id, cluster, identity.suite, subject, answers, made.generation, held_out.score.mean, held_out.score.clusters, counted, seq]
+    row = [run_id, cluster, identity.suite, subject, answers, made.generation, score, sources, counted, seq, items_of]
     cursor.execute(
-        "INSERT INTO look (evaluation_id, cluster, suite, subject, answers, generation, score, sources, counted, seq) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO look (evaluation_id, cluster, suite, subject, answers, generation, score, sources, counted, seq, items_of) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         row,
     )
     used, exposed = _wear(cursor, items)
@@ -116,8 +127,9 @@ def _wear(cursor: Cursor, items: Collection[str]) -> tuple[int, int]:
     return middle_looks([counts.get(item, 0) for item in named]), int(exposed)
 
 
+_HELD_OUT_ITEMS = "SELECT item FROM item_result WHERE evaluation_id = ? AND split = 'held_out'"
 _LOOKS_OF_ITEMS = (
-    "SELECT r.item, count(DISTINCT l.evaluation_id) FROM item_result r JOIN look l ON l.evaluation_id = r.evaluation_id "
+    "SELECT r.item, count(DISTINCT l.evaluation_id) FROM item_result r JOIN look l ON coalesce(l.items_of, l.evaluation_id) = r.evaluation_id "
     "WHERE l.counted AND r.split = 'held_out' AND list_contains(?, r.item) GROUP BY r.item"
 )
 _EXPOSED = "SELECT count(DISTINCT item) FROM item_result WHERE split = 'core' AND list_contains(?, item)"
@@ -181,6 +193,8 @@ TABLES = StageTables(
                 "created_at VARCHAR NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (domain, generation))",
             ),
         ),
+        # Of a look that stopped early: the incumbent's measurement, which has all items of the set.
+        Migration("evaluate-4", ("ALTER TABLE look ADD COLUMN items_of VARCHAR",)),
     ),
     reducers={"rotate_held_out": _rotate_held_out},
 )
@@ -287,7 +301,7 @@ class Use(NamedTuple):
 
 def looks(store: Store, suite: str) -> list[Look]:
     """Every look at the held-out set of a suite, oldest first, whichever cluster asked."""
-    rows = store.read("SELECT evaluation_id, subject, score, sources, answers FROM look WHERE suite = ? ORDER BY seq", [suite])
+    rows = store.read("SELECT evaluation_id, subject, score, sources, answers, items_of IS NULL FROM look WHERE suite = ? ORDER BY seq", [suite])
     return [Look(*row) for row in rows]
 
 
@@ -311,9 +325,9 @@ def latest_use(store: Store) -> dict[str, Use]:
 
 
 def look_before(store: Store, cluster: str, subject: str, generation: int) -> str | None:
-    """The newest measurement of a subject on held-out before this generation of it."""
+    """The newest measurement of a subject on all of held-out before this generation of it."""
     rows = store.read(
-        "SELECT evaluation_id FROM look WHERE cluster = ? AND subject = ? AND generation < ? ORDER BY seq DESC LIMIT 1",
+        "SELECT evaluation_id FROM look WHERE cluster = ? AND subject = ? AND generation < ? AND items_of IS NULL ORDER BY seq DESC LIMIT 1",
         [cluster, subject, generation],
     )
     return rows[0][0] if rows else None

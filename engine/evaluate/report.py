@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
+from engine.evaluate.early_stop import spared
 from engine.evaluate.types import EvaluationSummary, Flip, Interval, PairedComparison, SplitScore
 
 LABEL_WIDTH = 215
@@ -102,6 +103,7 @@ def render_report(
         flips_against=flips_against,
         effect=structured_effect,
         fingerprint=_fingerprint_words(summary),
+        spared="" if (stopped := summary.stopped_early) is None else spared(stopped.asked, stopped.of, stopped.because),
         widths=(LABEL_WIDTH, PLOT_WIDTH, VALUE_WIDTH),
     )
     return page
@@ -255,6 +257,10 @@ code { font: 12.5px ui-monospace, monospace; overflow-wrap: anywhere; }
 <h1>{{ title }}: {{ summary.subject }}</h1>
 <p class="soft">{{ description }}</p>
 <p class="soft">Measurement <code>{{ evaluation_id }}</code>, {{ created_at }}</p>
+
+{% if summary.stopped_early is not none %}
+<p>Held-out was not measured: {{ spared }}</p>
+{% endif %}
 
 <div class="cards">
 <div class="card"><b>{{ headline.score.mean|three }}</b><span>{{ headline_name }} score, {{ "%g"|format(100 * headline.score.confidence) }}% interval

@@ -18,7 +18,7 @@ from engine.errors import StateConflict
 from engine.evaluate import records
 from engine.evaluate.compile import CompiledDomain, compile_domain, domain_digest
 from engine.evaluate.grading import item_digest
-from engine.evaluate.holdout import GAIN, LEAST_RESERVE, climb, is_reported, ladder_step, looks_borne, middle_looks, state_of, stated_error
+from engine.evaluate.holdout import GAIN, LEAST_RESERVE, climb, in_words, is_reported, ladder_step, looks_borne, middle_looks, state_of, stated_error
 from engine.evaluate.splits import Item, assign_splits, rotate
 from engine.evaluate.types import Look
 from engine.store.rebuild import table_digests
@@ -89,6 +89,15 @@ def test_base_floor_and_accepted_versions_are_told_and_a_challenger_below_them_i
 def test_measuring_the_same_again_is_answered_as_the_first_time() -> None:
     looks = [Look("e0", "base", 0.5, 100, "b"), Look("e1", "v1", 0.52, 100, "v1"), Look("e2", "v2", 0.7, 100, "v2"), Look("e3", "v2", 0.7, 100, "v2")]
     assert [said.exact for said in climb(looks, {"base"}).values()] == [True, False, True, True]
+
+
+def test_a_look_that_stopped_early_is_never_said_raises_nothing_and_leaves_the_whole_measurement_to_be_said_by_itself() -> None:
+    looks = [Look("e0", "base", 0.5, 100, "b"), Look("e1", "v1", 0.9, 100, "v1/64", whole=False), Look("e2", "v1", 0.7, 100, "v1")]
+    for plain in (("base",), ("base", "v1")):
+        said = climb(looks, plain)
+        assert [said[name].exact for name in ("e0", "e1", "e2")] == [True, False, True]
+        assert said["e2"].best == 0.5
+        assert "not measured in full" in in_words(said["e1"])
 
 
 @given(st.integers(1, 200), st.integers(0, 50), st.floats(0, 0.29))
