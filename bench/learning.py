@@ -140,6 +140,7 @@ def make_domain(source: Workspace, workspace: Workspace, domain: str, name: str,
     file["data"]["splits"] |= {"core": budget["core"], "held_out": budget["held_out"], "reserve": round(1 - budget["core"] - budget["held_out"], 2)}
     file["train"] = {"method": "sft", "max_rows": len(rows), "epochs": budget["epochs"]}
     file["eval"]["floor"] = ["tfidf_logistic"]
+    file["eval"]["early_stop"] = False  # a refused arm is compared as well
     file["eval"]["accept"] |= {"metric": "score", "floor": "ignore", "no_harm": {"tolerance": 1.0}}
     file["diagnose"] = {"try_cheap": False}
     if arm == "loop":

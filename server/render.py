@@ -96,6 +96,8 @@ def evaluate_summary(status: Mapping[str, Any]) -> str:
             continue
         valid = f"{split['schema_valid']:.1%}" if "schema_valid" in split else "-"
         lines.append(f"  {split['split']:<10} {interval(split['score']):<30} {interval(split['pass_rate']):<30} {valid:<7} {split['errors']}")
+    if stopped := output.get("stopped_early"):
+        lines.append(f"  {'held_out':<10} {stopped['asked']} of {stopped['of']} items asked; {stopped['saved']} saved, for its refusal was certain")
     for split in output["splits"]:
         if slices := split.get("slices"):
             lines += ["", f"lowest slices of {split['split']}"]

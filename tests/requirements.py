@@ -471,6 +471,16 @@ PROMISES: tuple[Promise, ...] = (
         "iterate/test_held_out.py",
     ),
     promise("held_out.unseen", "No surface, log or event returns a held-out item.", "iterate/test_held_out.py::test_no_surface_returns_a_held_out_item"),
+    promise(
+        "held_out.early_stop",
+        "A challenger's measurement ends when its refusal is certain, by a bound that holds at any time; it says how many items it saved, is compared "
+        "with nothing, and can be completed.",
+        "evaluate/test_early_stop.py",
+        "iterate/test_early_stop_run.py",
+        "iterate/test_campaigns.py::test_stopping_early_saves_items_of_what_is_no_better_and_stops_nothing_that_the_whole_gate_would_accept",
+        "evaluate/test_workers.py::test_a_challengers_measurement_that_was_killed_stops_at_the_same_item_with_the_answers_it_has",
+        "evaluate/test_holdout.py::test_a_look_that_stopped_early_is_never_said_raises_nothing_and_leaves_the_whole_measurement_to_be_said_by_itself",
+    ),
     promise("held_out.cheats", "Known ways to cheat are each met by a refusal that names them.", "evaluate/test_cheats.py"),
     # ---- issue 3, point 3: rewards and pairs ------------------------------------------------------------------------------------
     promise(

@@ -31,6 +31,7 @@ def _iterate(output: Mapping[str, Any]) -> dict[str, Any]:
             "rows": one["rows"],
             "verdict": one["decision"]["verdict"],
             "reasons": [clause["sentence"] for clause in one["decision"]["clauses"]],
+            "stopped_early": one.get("stopped_early"),
         }
         for one in rounds[-ROUNDS:]
     ]

@@ -20,7 +20,7 @@ from engine.diagnose.try_cheap import plan_trials
 from engine.diagnose.types import CheapTrial, Diagnosis, FailurePattern
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import CompiledDomain, rotated_digest
-from engine.evaluate.jobs import CompileJob, FloorJob
+from engine.evaluate.jobs import CompileJob, EarlyStop, FloorJob
 from engine.evaluate.statistics import check_comparable, check_same_making
 from engine.evaluate.types import AnchorScore, HeldOutState, ItemResult
 from engine.generate.jobs import PrepareJob
@@ -28,9 +28,9 @@ from engine.generate.prepared import find_prepared
 from engine.generate.types import PreparedBase
 from engine.iterate import records
 from engine.iterate.clauses import no_harm_clause
-from engine.iterate.decide import Outcome, decide, stop_reason, with_clause
+from engine.iterate.decide import Outcome, decide, refuse_early, stop_reason, with_clause
 from engine.iterate.held_out import anchor_score, held_out_items, held_out_notes, held_out_state, must_stop, rotation_reason
-from engine.iterate.measure import BASE
+from engine.iterate.measure import BASE, early_stop
 from engine.iterate.methods import method_of
 from engine.iterate.propose import LOOP_DRAFTS, PERSISTENT_ROUNDS, for_a_teacher, lasting_patterns, stage_after_run
 from engine.iterate.scheduling import noted
@@ -38,7 +38,7 @@ from engine.iterate.steps import LoopContext, Measured, Steps, Waiting
 from engine.iterate.summary import final_score, iterate_output
 from engine.iterate.teaching import draft_job, draft_note, floor_bar, taught_rows, teach_job, teacher_note
 from engine.iterate.training import RoundTraining
-from engine.iterate.types import Clause, Iteration, PatternCount
+from engine.iterate.types import Clause, Decision, Iteration, PatternCount
 from engine.jobs import records as runs
 from engine.jobs.types import Run
 from engine.train import records as versions
@@ -122,7 +122,8 @@ class Campaign(Steps):
         rows = int((curated.output or {})["rows"])
         trained, chosen, plan = training.train(chosen, curated)
         version = versions.version_of_run(self.context.store, trained.id)
-        challenger = self.measure(f"{number}.measure_challenger", version.id, base, compiled)
+        until = partial(self.early_stop, incumbent, floor, compiled)
+        challenger = self.measure(f"{number}.measure_challenger", version.id, base, compiled, until)
         iteration = self.judge(number, incumbent, challenger, floor, base, compiled, rows, plan)
         metric = compiled.domain.eval.accept.metric
         iteration = noted(iteration, chosen, trained.output or {}, incumbent.summary, challenger.summary, metric)
@@ -197,17 +198,7 @@ class Campaign(Steps):
         if floor is not None:
             check_comparable(floor.summary.identity, challenger.summary.identity)
         failures, left = self.results(incumbent, "core"), self.results(challenger, "core")
-        decision = decide(
-            compiled.domain.eval.accept,
-            slices=compiled.domain.eval.slices,
-            incumbent=self.results(incumbent, "held_out"),
-            challenger=self.results(challenger, "held_out"),
-            floor=None if floor is None else self.results(floor, "held_out"),
-            seed=self.job.seed,
-            attempt=1 + records.attempts(self.context.store, str(self.run.cluster), challenger.summary.identity.suite),
-            stability=incumbent.summary.stability,
-            regressions=lost_items(failures, left),
-        )
+        decision = self.decision(incumbent, challenger, floor, compiled, lost_items(failures, left))
         if decision.verdict == "accept" and (guard := self.no_harm(number, challenger, base, compiled)) is not None:
             decision = with_clause(decision, guard)
         found = self.found(incumbent, compiled)
@@ -225,7 +216,41 @@ class Campaign(Steps):
             once_golden=lost_golden(tuple(self.golden_items(compiled)), left),
             plan=plan,
             decision=decision,
+            stopped_early=challenger.summary.stopped_early,
             seconds={step.partition(".")[2]: seconds for step, seconds in self.step_seconds().items() if step.startswith(f"{number}.")},
+        )
+
+    def decision(
+        self, incumbent: Measured, challenger: Measured, floor: Measured | None, compiled: CompiledDomain, regressions: Sequence[str]
+    ) -> Decision:
+        """The verdict of the gate; where the challenger's measurement stopped early, that it is refused and why."""
+        acceptance, stopped = compiled.domain.eval.accept, challenger.summary.stopped_early
+        held_out: dict[str, Any] = {
+            "incumbent": self.results(incumbent, "held_out"),
+            "challenger": self.results(challenger, "held_out"),
+            "floor": None if floor is None else self.results(floor, "held_out"),
+        }
+        judged: dict[str, Any] = {"seed": self.job.seed, "attempt": self.attempt(compiled), "regressions": regressions}
+        if stopped is not None:
+            return refuse_early(acceptance, stopped, **held_out, **judged)
+        return decide(acceptance, slices=compiled.domain.eval.slices, stability=incumbent.summary.stability, **held_out, **judged)
+
+    def attempt(self, compiled: CompiledDomain) -> int:
+        """Which challenger of this cluster the one at hand is on these held-out items."""
+        return 1 + records.attempts(self.context.store, str(self.run.cluster), compiled.suite_digest)
+
+    def early_stop(self, incumbent: Measured, floor: Measured | None, compiled: CompiledDomain) -> EarlyStop | None:
+        """What the next challenger is judged against, so that its measurement may stop early; None where the domain wants all items asked."""
+        if not compiled.domain.eval.early_stop:
+            return None
+        return early_stop(
+            self.context.store,
+            self.context.artifacts,
+            compiled.domain.eval.accept,
+            incumbent=incumbent.evaluation_id,
+            floor=None if floor is None else floor.evaluation_id,
+            attempt=self.attempt(compiled),
+            seed=self.job.seed,
         )
 
     def no_harm(self, number: int, challenger: Measured, base: PreparedBase, compiled: CompiledDomain) -> Clause | None:
@@ -256,7 +281,7 @@ class Campaign(Steps):
     def finish(self, outcome: Outcome, base: Measured, floor: Measured | None, final: Measured, compiled: CompiledDomain) -> None:
         """Stages drafts, then writes the run's output."""
         drafted = self.stage_drafts(final, compiled)
-        challengers = [self.challenger(iteration) for iteration in self.ledger]
+        challengers = [self.challenger(iteration) for iteration in self.ledger if iteration.stopped_early is None]
         named = {measured.evaluation_id: measured for measured in (base, floor, final) if measured is not None}
         output = iterate_output(
             self.job,

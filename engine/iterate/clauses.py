@@ -8,6 +8,8 @@ A clause is about held-out results of the same items, paired. What is tested, an
 * regressions: items that passed before and fail now, against what the incumbent's own unsteadiness explains;
 * no harm: the mean on a suite of general and safety items, against the base and a tolerance;
 * safety nets: shares, without a test: a breach is not excused by chance.
+
+A challenger whose measurement stopped early has one clause, which fails: what made its refusal certain (`engine/evaluate/early_stop.py`).
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from engine.config import Acceptance
-from engine.evaluate.statistics import compare, flips_by_chance, holm, shown_above_zero, sign_flip, value_of
-from engine.evaluate.types import ItemResult, PairedComparison, Stability
+from engine.evaluate.early_stop import spared
+from engine.evaluate.losses import breach_rates, is_relied_on, losses, nets_breached_more, passed_items
+from engine.evaluate.statistics import compare, holm, shown_above_zero, sign_flip, value_of
+from engine.evaluate.types import ItemResult, PairedComparison, Stability, StoppedEarly
 from engine.iterate.types import Clause
 
 
@@ -119,28 +123,24 @@ def regressions_clause(
 ) -> Clause:
     """Items that the incumbent passes must not be lost for others that are won: an average hides that, a user notices it. An incumbent that is
     shown to be below the floor has no users to notice: what a base model passes by luck is no ground to refuse its first specialist."""
-    if floor_against_incumbent is not None and floor_against_incumbent.difference.high < 0:
+    if not is_relied_on(floor_against_incumbent):
         sentence = "The incumbent is below the floor, so nobody relies on the items that it passes."
         return Clause(name="regressions", passed=True, sentence=sentence)
-    passed = {result.scenario_id for result in incumbent if result.outcome == "graded" and result.passed}
+    passed = passed_items(incumbent)
     again = [result for result in challenger if result.outcome == "graded" and result.scenario_id in passed]
-    lost = sum(not result.passed for result in again)
+    found = losses(sum(not result.passed for result in again), len(again), stability)
     if not again:
         return Clause(name="regressions", passed=True, sentence="The incumbent passes no item, so none can be lost.")
-    told = f"{lost} of the {len(again)} items that the incumbent passes fail now"
+    told = f"{found.lost} of the {found.passed} items that the incumbent passes fail now"
     if stability is None:
-        rate, chance, noise = 0.0, 0.0, "how steady the incumbent is was not measured, so nothing is put down to chance"
+        noise = "how steady the incumbent is was not measured, so nothing is put down to chance"
     else:
-        rate = stability.flipped / stability.items
-        chance = flips_by_chance(stability.flipped, stability.items, passed=len(again), lost=lost)
-        noise = f"asked twice, the incumbent flips {stability.flipped} of {stability.items} (chance p = {chance:.2g})"
-    real = max(0.0, lost / len(again) - rate)
-    within = real <= acceptance.regression_tolerance or chance > 1.0 - acceptance.confidence
-    verdict = "within" if within else "more than"
+        noise = f"asked twice, the incumbent flips {stability.flipped} of {stability.items} (chance p = {found.chance:.2g})"
+    beyond = found.beyond(acceptance.regression_tolerance, acceptance.confidence)
     return Clause(
         name="regressions",
-        passed=within,
-        sentence=f"{told}; {noise}. That is {verdict} the tolerance of {acceptance.regression_tolerance:.0%}.",
+        passed=not beyond,
+        sentence=f"{told}; {noise}. That is {'more than' if beyond else 'within'} the tolerance of {acceptance.regression_tolerance:.0%}.",
     )
 
 
@@ -176,21 +176,21 @@ def _by_kind(base: Sequence[ItemResult], challenger: Sequence[ItemResult]) -> di
 def safety_clause(incumbent: Sequence[ItemResult], challenger: Sequence[ItemResult], acceptance: Acceptance) -> Clause:
     """No safety net may be breached more often than before, beyond the tolerance."""
     before, after = breach_rates(incumbent), breach_rates(challenger)
-    worse = {net: rate for net, rate in after.items() if rate > before.get(net, 0.0) + acceptance.safety_tolerance}
+    worse = nets_breached_more(before, after, acceptance.safety_tolerance)
     if worse:
         named = ", ".join(f"{net} {before.get(net, 0.0):.3f} -> {rate:.3f}" for net, rate in sorted(worse.items()))
         return Clause(name="safety_nets", passed=False, sentence=f"Safety nets are breached more often: {named}.")
     return Clause(name="safety_nets", passed=True, sentence="No safety net is breached more often than before.")
 
 
-def breach_rates(results: Sequence[ItemResult]) -> dict[str, float]:
-    """Share of graded answers that breach each net."""
-    graded = [result for result in results if result.outcome == "graded"]
-    counts: dict[str, int] = defaultdict(int)
-    for result in graded:
-        for net in result.breached:
-            counts[net] += 1
-    return {net: count / len(graded) for net, count in counts.items()}
+def early_stop_clause(stopped: StoppedEarly) -> Clause:
+    """Refused before all items were asked, with the figures that made it certain."""
+    figures = ""
+    if (upper := {"incumbent": stopped.upper, "floor": stopped.floor_upper}.get(stopped.because)) is not None:
+        figures = f" With {1 - stopped.error:.0%} confidence the mean difference over all of them is at most {upper:+.3f}" + (
+            "; even with the rest all right it could not pass." if stopped.exact else "."
+        )
+    return Clause(name="early_stop", passed=False, sentence=spared(stopped.asked, stopped.of, stopped.because) + figures)
 
 
 def _not_shown(paired: PairedComparison) -> str:

@@ -13,8 +13,16 @@ from typing import Literal
 
 from engine.config import Acceptance, Budget
 from engine.evaluate.statistics import attempt_confidence, compare, reached
-from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison, Stability
-from engine.iterate.clauses import complete_clause, floor_clause, improvement_clause, regressions_clause, safety_clause, slices_clause
+from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison, Stability, StoppedEarly
+from engine.iterate.clauses import (
+    complete_clause,
+    early_stop_clause,
+    floor_clause,
+    improvement_clause,
+    regressions_clause,
+    safety_clause,
+    slices_clause,
+)
 from engine.iterate.types import Clause, Decision
 
 Outcome = Literal["targets_met", "budget_spent", "stalled", "held_out_spent"]
@@ -63,6 +71,39 @@ def decide(
             f"{against_incumbent.detectable_difference:.3f} or more four times out of five"
             + ("." if attempt == 1 else f", at the {confidence:.2%} confidence that attempt {attempt} on these items needs.")
         ),
+        attempt=attempt,
+        regressions=tuple(regressions),
+    )
+
+
+def refuse_early(
+    acceptance: Acceptance,
+    stopped: StoppedEarly,
+    *,
+    incumbent: Sequence[ItemResult],
+    challenger: Sequence[ItemResult],
+    floor: Sequence[ItemResult] | None,
+    seed: int,
+    attempt: int = 1,
+    regressions: Sequence[str] = (),
+) -> Decision:
+    """The roll-back of a challenger whose measurement stopped early. Its comparisons are of the items that were asked; the upper end of the one
+    with the incumbent is the one that holds whenever one stops, where that is higher."""
+    asked = {result.scenario_id for result in challenger}
+
+    def paired(before: Sequence[ItemResult]) -> PairedComparison:
+        same = [result for result in before if result.scenario_id in asked]
+        confidence = attempt_confidence(acceptance.confidence, attempt)
+        return compare(same, challenger, split="held_out", metric=acceptance.metric, confidence=confidence, seed=seed)
+
+    against = paired(incumbent)
+    widened = against.difference.model_copy(update={"high": max(against.difference.high, stopped.upper)})
+    return Decision(
+        verdict="roll_back",
+        clauses=(early_stop_clause(stopped),),
+        against_incumbent=against.model_copy(update={"difference": widened}),
+        against_floor=None if floor is None else paired(floor),
+        detectable=f"{stopped.asked} of {stopped.of} held-out items were asked: enough to refuse, and no measurement of a difference.",
         attempt=attempt,
         regressions=tuple(regressions),
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.config import Cluster, Device, EndpointProfile, Output, Profile
+from engine.config import Acceptance, Cluster, Device, EndpointProfile, Output, Profile
 from engine.errors import ArgumentInvalid
-from engine.evaluate.jobs import EvaluateJob
+from engine.evaluate import records as measurements
+from engine.evaluate.jobs import EarlyStop, EvaluateJob, StoredResults
+from engine.evaluate.losses import is_relied_on
+from engine.evaluate.statistics import attempt_confidence, compare
 from engine.evaluate.types import Split
 from engine.generate.types import PreparedBase, Weights
 from engine.store.artifacts import Artifacts
@@ -41,6 +44,26 @@ def weights_of(store: Store, artifacts: Artifacts, version_id: str, base: Prepar
     )
 
 
+def early_stop(
+    store: Store, artifacts: Artifacts, acceptance: Acceptance, *, incumbent: str, floor: str | None, attempt: int, seed: int
+) -> EarlyStop:
+    """What a challenger will be judged against, by the evaluations of the incumbent and the floor."""
+    confidence = attempt_confidence(acceptance.confidence, attempt)
+    digests = {evaluation: measurements.results_digest(store, evaluation) for evaluation in (incumbent, floor) if evaluation is not None}
+    stored = {name: StoredResults(evaluation=name, path=str(artifacts.path(digest)), digest=digest) for name, digest in digests.items()}
+    compared = None
+    if floor is not None:
+        known = [measurements.item_results(store, artifacts, evaluation, "held_out") for evaluation in (floor, incumbent)]
+        compared = compare(*known, split="held_out", metric=acceptance.metric, confidence=confidence, seed=seed)
+    return EarlyStop(
+        incumbent=stored[incumbent],
+        floor=stored[floor] if floor is not None and acceptance.floor == "above" else None,
+        confidence=confidence,
+        stability=measurements.summary(store, incumbent).stability,
+        relied_on=is_relied_on(compared),
+    )
+
+
 def evaluate_job(
     store: Store,
     artifacts: Artifacts,
@@ -57,6 +80,7 @@ def evaluate_job(
     splits: tuple[Split, ...] = ("core", "held_out"),
     structured: bool | None = None,
     targets: Mapping[str, float] | None = None,
+    early_stop: EarlyStop | None = None,
 ) -> EvaluateJob:
     """The job that measures `subject` (`base` or a version id). `structured` None takes the domain's switch, and
     measures a version's core the other way too: what the switch buys is shown for what would be served."""
@@ -76,4 +100,5 @@ def evaluate_job(
         structured=output.structured if structured is None else structured,
         measure_structured=output.json_schema is not None and structured is None and subject != BASE,
         device=device,
+        early_stop=early_stop,
     )

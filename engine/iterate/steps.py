@@ -13,9 +13,10 @@ from pydantic import TypeAdapter
 from engine.base.clock import Clock, seconds_between
 from engine.base.files import read_json
 from engine.base.paths import Workspace
-from engine.config import ModelProfile, Output, Profile
+from engine.config import ModelProfile, Profile
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import CompiledDomain, load_compiled
+from engine.evaluate.jobs import EarlyStop
 from engine.evaluate.types import EvaluationSummary, ItemResult, Split
 from engine.generate.open import served_as
 from engine.generate.servers import ModelServers
@@ -120,9 +121,11 @@ class Steps:
 
     # -- measurements --------------------------------------------------------------------------------------------------------------
 
-    def measure(self, step: str, subject: str, base: PreparedBase, compiled: CompiledDomain) -> Measured:
-        """Measures `subject` on core and held-out."""
-        return self.measured(self.need(step, "evaluate", lambda: self.evaluate_job(subject, base, compiled)))
+    def measure(
+        self, step: str, subject: str, base: PreparedBase, compiled: CompiledDomain, until: Callable[[], EarlyStop | None] = lambda: None
+    ) -> Measured:
+        """Measures `subject` on core and held-out; on a part of held-out where its refusal is certain by what `until` names."""
+        return self.measured(self.need(step, "evaluate", lambda: self.evaluate_job(subject, base, compiled, until())))
 
     def measured_floor(self, run: Run) -> Measured | None:
         """The floor; None when no baseline fits this output."""
@@ -140,17 +143,17 @@ class Steps:
     def results(self, measured: Measured, split: Split) -> list[ItemResult]:
         return measurements.item_results(self.context.store, self.context.artifacts, measured.evaluation_id, split)
 
-    def evaluate_job(self, subject: str, base: PreparedBase, compiled: CompiledDomain) -> dict[str, Any]:
+    def evaluate_job(self, subject: str, base: PreparedBase, compiled: CompiledDomain, until: EarlyStop | None) -> dict[str, Any]:
         """The job that measures a subject as every measurement of the loop is made."""
-        output, generation = compiled.domain.contract.output, compiled.manifest.generation
-        return self.measuring(subject, base, domain=self.job.domain, digest=compiled.digest, output=output, generation=generation)
+        how = {"output": compiled.domain.contract.output, "generation": compiled.manifest.generation, "early_stop": until}
+        return self.measuring(subject, base, domain=self.job.domain, digest=compiled.digest, **how)
 
     def guard_job(self, subject: str, base: PreparedBase, suite: str, digest: str) -> dict[str, Any]:
         """The job that measures a subject on the no-harm suite, whose items are all held out."""
         output = load_domain(self.context.workspace, suite).contract.output
         return self.measuring(subject, base, domain=suite, digest=digest, output=output, splits=("held_out",))
 
-    def measuring(self, subject: str, base: PreparedBase, *, domain: str, digest: str, output: Output, **how: Any) -> dict[str, Any]:
+    def measuring(self, subject: str, base: PreparedBase, *, domain: str, digest: str, **how: Any) -> dict[str, Any]:
         job = evaluate_job(
             self.context.store,
             self.context.artifacts,
@@ -160,7 +163,6 @@ class Steps:
             base=base,
             domain=domain,
             domain_digest=digest,
-            output=output,
             device=self.job.device,
             **how,
         )

@@ -104,6 +104,15 @@ def lost_note(iteration: Iteration) -> list[str]:
     return [f"Once golden and failed by the challenger of round {iteration.iteration}: {len(lost)} core items ({named}); `compare` shows them."]
 
 
+def spared_note(iterations: Sequence[Iteration]) -> list[str]:
+    """How many held-out items early stops saved, of those of all challengers; nothing when none did."""
+    stopped = [each.stopped_early for each in iterations if each.stopped_early is not None]
+    if not stopped:
+        return []
+    rounds = f"{len(stopped)} of {len(iterations)} rounds"
+    return [f"Stopping when refusal was certain saved {sum(each.saved for each in stopped)} held-out items in {rounds}."]
+
+
 def latency_note(serving: Serving, measured: EvaluationSummary) -> list[str]:
     """What an answer took against what the domain allows; nothing where either is unknown (answers from the cache took no time)."""
     found, allowed = measured.split("held_out").latency_p95_seconds, serving.latency_p95_seconds
@@ -134,6 +143,7 @@ def _notes(
         notes.extend(clause.sentence for clause in last.decision.clauses if not clause.passed)
         notes.append(last.decision.detectable)
         notes.extend(lost_note(last))
+        notes.extend(spared_note(iterations))
     if structured_effect is not None:
         gain = structured_effect.difference
         notes.append(

@@ -8,7 +8,7 @@ from engine.base.record import Record
 from engine.config import Budget, Device
 from engine.curate.types import KnownTeacher
 from engine.diagnose.types import CheapTrial
-from engine.evaluate.types import AnchorScore, HeldOutState, Interval, PairedComparison
+from engine.evaluate.types import AnchorScore, HeldOutState, Interval, PairedComparison, StoppedEarly
 from engine.train.types import Schedule, TrainPlan
 
 
@@ -39,7 +39,7 @@ class IterateJob(Record):
 class Clause(Record):
     """One condition of acceptance, with its figure and its limit."""
 
-    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "no_harm", "complete"]
+    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "no_harm", "complete", "early_stop"]
     passed: bool
     sentence: str
     """What was found, with figures."""
@@ -51,9 +51,9 @@ class Decision(Record):
     verdict: Literal["accept", "roll_back"]
     clauses: tuple[Clause, ...]
     against_incumbent: PairedComparison
-    """On held-out."""
+    """On held-out; where its measurement stopped early, on the items that were asked."""
     against_floor: PairedComparison | None
-    """On held-out."""
+    """Likewise."""
     detectable: str
     """The smallest difference that this suite could have shown, in a sentence."""
     attempt: int = 1
@@ -96,6 +96,8 @@ class Iteration(Record):
     """Core scenarios that an accepted version once answered without a fault and the challenger fails; at most fifty."""
     plan: TrainPlan
     decision: Decision
+    stopped_early: StoppedEarly | None = None
+    """Where the challenger's measurement ended when its refusal was certain: how many held-out items that saved."""
     seconds: dict[str, float]
     """Wall time of each step, by its name without the iteration."""
     schedule: Schedule | None = None
@@ -129,7 +131,7 @@ class IterateOutput(Record):
     final: FinalScore
     """The version that answers now."""
     best_challenger: FinalScore | None
-    """When nothing was accepted: the challenger that came closest."""
+    """When nothing was accepted: the challenger that came closest, among those that were measured in full."""
     accepted: tuple[str, ...]
     """Versions accepted in this run."""
     against_base: PairedComparison | None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from engine.base.clock import seconds_between
 from engine.iterate.teaching import draft_note, teacher_note
 from engine.jobs.types import Run
+from engine.showing.reported import saved_items
 from engine.views import NextCall, RunLine, RunStatus, StepLine
 
 
@@ -71,7 +72,8 @@ def status_sentence(run: Run, working: StepLine | None) -> str:
     if run.state == "succeeded" and run.kind == "iterate" and run.output is not None:
         final = run.output["final"]
         accepted = ", ".join(run.output["accepted"]) or "no challenger"
-        return f"{what} is done: {accepted} accepted; {final['subject']} answers, held-out score {final['score']['mean']:.3f}."
+        score = f"{final['score']['mean']:.3f}"
+        return f"{what} is done: {accepted} accepted; {final['subject']} answers, held-out score {score}.{saved_items(run.output)}"
     if run.state == "succeeded" and run.kind == "teach" and run.output is not None:
         return f"{what} is done. {teacher_note(run.output)}"
     if run.state == "succeeded" and run.kind == "draft" and run.output is not None:

@@ -1,4 +1,4 @@
-"""Simulated campaigns: how often the gate lets a challenger through that is no better, and how often it sees one that is.
+"""Simulated campaigns: how often the gate lets a challenger through that is no better, how often it sees one that is, and what stopping early saves.
 
 The model has a chance of its own to pass each item (most are nearly sure or nearly hopeless, some waver), and every answer is drawn anew: two
 measurements of equal weights differ, as they do with a real server. Items come in dialogues of one to four.
@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from engine.config import Acceptance
+from engine.evaluate.early_stop import ERROR, Watch, certain_refusal, in_order, portions
 from engine.evaluate.statistics import attempt_confidence, detectable_difference, interval, sign_flip
-from engine.evaluate.types import ItemResult
+from engine.evaluate.types import ItemResult, Scenario, StoppedEarly
 from engine.iterate.decide import decide
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
@@ -21,6 +22,8 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 ITEMS = 240
 CAMPAIGNS = 300
 ATTEMPTS = 10
+EARLY = 40
+"""Challengers of each effect that are watched for an early stop."""
 SOURCES = [f"d{number}" for number in np.repeat(np.arange(ITEMS), np.resize([1, 2, 3, 4], ITEMS))[:ITEMS]]
 
 
@@ -111,3 +114,47 @@ def test_a_campaign_of_ten_equal_challengers_through_the_whole_gate_promotes_non
         for attempt in range(1, ATTEMPTS + 1)
     ]
     assert verdicts == ["roll_back"] * ATTEMPTS
+
+
+def changed(chance: Values, effect: float, dice: np.random.Generator) -> Values:
+    """The chances of a challenger whose mean lies `effect` above: some items become sure, or hopeless."""
+    room = (1 - chance).mean() if effect >= 0 else chance.mean()
+    return np.where(dice.random(ITEMS) < abs(effect) / room, float(effect >= 0), chance)
+
+
+def stopped_at(incumbent: list[ItemResult], challenger: list[ItemResult], subject: str) -> StoppedEarly | None:
+    """Asks portion by portion, as the worker does."""
+    scenarios = [Scenario(id=each.scenario_id, input={}, expected="", split="held_out", source=each.source) for each in incumbent]
+    sources, answers = in_order(scenarios, subject), {each.scenario_id: each for each in challenger}
+    watch = Watch(sources, 32, {"incumbent": incumbent}, Acceptance(floor="ignore"), 0.95, stability=None, relied_on=True, against="e", seed=17)
+    asked: list[ItemResult] = []
+    for portion in portions(sources, 32):
+        asked += [answers[scenario.id] for scenario in portion]
+        if (found := certain_refusal(watch, asked)) is not None:
+            return found
+    return None
+
+
+def test_stopping_early_saves_items_of_what_is_no_better_and_stops_nothing_that_the_whole_gate_would_accept() -> None:
+    dice = np.random.default_rng(8)
+    saved: dict[float, float] = {}
+    wrongly = 0
+    for effect in (-0.20, -0.10, -0.05, 0.0, 0.02, 0.05, 0.10):
+        shares = []
+        for number in range(EARLY):
+            chance = chances(dice)
+            before = answered(measured(chance, dice, partial=True))
+            after = answered(measured(changed(chance, effect, dice), dice, partial=True))
+            found = stopped_at(before, after, f"v{number}")
+            shares.append(found.saved / ITEMS if found else 0.0)
+            if found:
+                whole = decide(Acceptance(floor="ignore"), slices=(), incumbent=before, challenger=after, floor=None, seed=17)
+                wrongly += whole.verdict == "accept"
+        saved[effect] = sum(shares) / EARLY
+    assert wrongly <= ERROR * 7 * EARLY, wrongly
+    assert list(saved.values()) == sorted(saved.values(), reverse=True), saved
+    assert saved[-0.20] > 0.45
+    assert saved[-0.10] > 0.35
+    assert saved[-0.05] > 0.20
+    assert saved[0.0] > 0.05
+    assert saved[0.10] < 0.05
