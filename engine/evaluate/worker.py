@@ -197,23 +197,26 @@ class Batch:
     def ask(self, requests: Sequence[Request], phase: str, watch: Watch | None = None) -> Asked:
         """Every request answered, from the cache or by the generator; what is lost is asked for once more. With `watch`, held-out is asked in
         portions, the first together with everything else, until refusal is certain."""
-        started = time.monotonic()
+        batches = [list(requests)] if watch is None else in_portions(requests, watch)
+        fingerprint = self._prove(batches[0])
         by_id = {scenario.id: scenario for scenario in self._compiled.scenarios}
         tally = Tally(self._compiled, [by_id[request.key] for request in requests])
         show = Ticker(self._context, tally, len(requests), phase)
-        counts, fingerprint, stopped = AnswerCounts(0, 0, 0), None, None
-        for portion in [requests] if watch is None else in_portions(requests, watch):
+        counts, seconds, stopped = AnswerCounts(0, 0, 0), 0.0, None
+        for portion in batches:
             fingerprint = fingerprint or self._prove(portion)
+            started = time.monotonic()
             made = answer_all(self._generator, portion, show.on_answer, self._cache)
-            counts = AnswerCounts(*(one + other for one, other in zip(counts, made, strict=True)))
             self._ask_again(portion, tally, show, phase)
+            counts = AnswerCounts(*(one + other for one, other in zip(counts, made, strict=True)))
+            seconds += time.monotonic() - started
             refuse_losses(tally, len(requests))
             stopped = None if watch is None else certain_refusal(watch, tally.results())
             if stopped is not None:
                 self._context.report(Progress(phase=phase, message=spared(stopped.asked, stopped.of, stopped.because)))
                 break
         refuse_losses(tally, tally.answered)
-        return Asked(tally.results(), counts, time.monotonic() - started, fingerprint, stopped)
+        return Asked(tally.results(), counts, seconds, fingerprint, stopped)
 
     def _ask_again(self, requests: Sequence[Request], tally: Tally, show: Ticker, phase: str) -> None:
         """Asks once more for what is lost of these."""

@@ -130,18 +130,24 @@ def test_a_failing_machine_fails_the_run_and_is_no_score(tmp_path: Path, monkeyp
         worker.evaluate_in_worker(context(workspace, "evaluate", job(workspace)))
 
 
-def test_a_cancelled_measurement_ends_at_the_next_answer_and_goes_on_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    workspace = write_folder(tmp_path)
-    run = context(workspace, "evaluate", job(workspace), "a")
+def cancel_after(answers: int, run: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Cancels the run at its `answers`-th answer; returns the scenarios whose answers were taken, as they come."""
     add, taken = worker.Tally.add, []
 
     def add_and_cancel(self, answer):
         add(self, answer)
         taken.append(answer.key)
-        if len(taken) == 10:
+        if len(taken) == answers:
             run.cancelled.set()
 
     monkeypatch.setattr(worker.Tally, "add", add_and_cancel)
+    return taken
+
+
+def test_a_cancelled_measurement_ends_at_the_next_answer_and_goes_on_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    workspace = write_folder(tmp_path)
+    run = context(workspace, "evaluate", job(workspace), "a")
+    taken = cancel_after(10, run, monkeypatch)
     with pytest.raises(Cancelled):
         worker.evaluate_in_worker(run)
     assert len(taken) == 10
@@ -223,15 +229,7 @@ def test_a_worse_challenger_is_asked_core_and_as_much_of_held_out_as_makes_its_r
 def test_a_challengers_measurement_that_was_killed_stops_at_the_same_item_with_the_answers_it_has(contest, monkeypatch: pytest.MonkeyPatch):
     workspace, worse = contest
     run = context(workspace, "evaluate", worse, "a")
-    add, taken = worker.Tally.add, []
-
-    def add_and_cancel(self, answer):
-        add(self, answer)
-        taken.append(answer.key)
-        if len(taken) == 150:
-            run.cancelled.set()
-
-    monkeypatch.setattr(worker.Tally, "add", add_and_cancel)
+    cancel_after(150, run, monkeypatch)
     with pytest.raises(Cancelled):
         worker.evaluate_in_worker(run)
     monkeypatch.undo()
