@@ -106,8 +106,9 @@ def refuse_untrainable(profile: Profile, rows: int, device: Device) -> None:
 
 
 def _scheduler(training: Training, reasons: list[str], *, may_go_on: bool) -> Literal["cosine", "linear", "constant", "wsd"]:
-    """The profile's; but what ends with a rate of nothing is a bad place to go on from (Hägele et al., "Scaling Laws and Compute-Optimal Training
-    Beyond Fixed Training Durations", 2024): two rounds whose rates both fell by a cosine ended 4 to 7 points below one of the same length."""
+    """The profile's; but what ends with a rate of nothing is a bad place to go on from, and the state before the rate fell a good one (Hägele et
+    al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations", 2024). What it gains here is not measured apart: two rounds
+    together equal one training of the same length on `support` (`bench/learning.py`)."""
     if not may_go_on or training.scheduler == "constant":
         return training.scheduler
     reasons.append(f"scheduler is wsd instead of {training.scheduler}: another round may go on from before the rate falls.")

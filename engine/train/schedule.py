@@ -287,8 +287,7 @@ def warm_start_when_it_pays(draft: Draft) -> None:
     """Going on from the incumbent's adapter saves learning the same again, and keeps what it has; but it stays near where it was. So: when the
     adapter fits, and either little is left to learn, at a smaller rate, or the last round was accepted with much left: at the full rate, because
     a training from the base would first have to learn what that one taught (Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm
-    Restarts", 2017; at half the rate a second round on `support` ended 7 points below one training of the same length). A warm start that was
-    not accepted is not repeated."""
+    Restarts", 2017). A warm start that was not accepted is not repeated."""
     facts, last = draft.facts, draft.last
     lora = facts.incumbent_lora
     if lora is None:
