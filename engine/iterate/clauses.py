@@ -184,13 +184,11 @@ def safety_clause(incumbent: Sequence[ItemResult], challenger: Sequence[ItemResu
 
 
 def early_stop_clause(stopped: StoppedEarly) -> Clause:
-    """Refused before all items were asked, with the figures that made it certain."""
-    figures = ""
-    if (upper := {"incumbent": stopped.upper, "floor": stopped.floor_upper}.get(stopped.because)) is not None:
-        figures = f" With {1 - stopped.error:.0%} confidence the mean difference over all of them is at most {upper:+.3f}" + (
-            "; even with the rest all right it could not pass." if stopped.exact else "."
-        )
-    return Clause(name="early_stop", passed=False, sentence=spared(stopped.asked, stopped.of, stopped.because) + figures)
+    """Refused before all items were asked, with the upper end of what the whole set could have shown."""
+    bar, upper = ("incumbent", stopped.upper) if stopped.because != "floor" or stopped.floor_upper is None else ("floor", stopped.floor_upper)
+    known = f"With {1 - stopped.error:.0%} confidence the mean difference from the {bar} over all of them is at most {upper:+.3f}"
+    verdict = "; even with the rest all right it could not pass." if stopped.exact and stopped.because == bar else "."
+    return Clause(name="early_stop", passed=False, sentence=f"{spared(stopped.asked, stopped.of, stopped.because)} {known}{verdict}")
 
 
 def _not_shown(paired: PairedComparison) -> str:

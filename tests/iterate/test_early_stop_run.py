@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from engine.base.files import read_json
 from engine.engine import Engine, stage_tables
 from engine.errors import IdentityMismatch
 from engine.evaluate import records
+from engine.evaluate.jobs import EvaluateJob
 from engine.evaluate.statistics import compare
 from engine.evaluate.types import StoppedEarly
 from engine.iterate.types import IterateOutput
@@ -72,6 +74,17 @@ def test_it_is_rolled_back_with_the_figures_that_made_it_certain_and_the_items_i
     assert "Stopping when refusal was certain saved 56 held-out items in 1 of 1 rounds." in refused.output.notes
     assert refused.output.final.subject == "base"
     assert refused.output.best_challenger is None
+
+
+def test_the_worker_was_told_all_that_the_gate_judges_by(refused: Refused) -> None:
+    told = EvaluateJob.model_validate(read_json(refused.engine.workspace.run(refused.challenger).config)["job"]).early_stop
+    (row,) = refused.output.iterations
+    assert told is not None
+    assert told.floor is not None
+    assert (told.incumbent.evaluation, told.floor.evaluation) == (row.incumbent_evaluation, row.floor_evaluation)
+    assert told.confidence == row.decision.against_incumbent.difference.confidence
+    assert told.stability == records.summary(refused.engine.store, row.incumbent_evaluation).stability
+    assert told.relied_on, "the base is no worse than its floor here"
 
 
 def test_core_was_asked_in_full_and_of_held_out_what_was_asked_is_all_that_is_stored(refused: Refused) -> None:
