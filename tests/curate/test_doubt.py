@@ -54,5 +54,5 @@ def test_a_row_is_judged_by_the_last_training_that_it_took_part_in() -> None:
     first = losses_of(400, 100, apart=3.0)
     doubted = {doubt.row for doubt in doubtful(first)}
     trained_again = next(row for row in doubted if row.startswith("wrong"))
-    second = {row: 0.03 for row in first if row not in doubted} | {trained_again: 0.03}
+    second = {row: 0.03 + at / 1e5 for at, row in enumerate(first) if row not in doubted} | {trained_again: 0.03}
     assert {doubt.row for doubt in doubts_of([first, second])} == doubted - {trained_again}

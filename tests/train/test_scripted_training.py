@@ -31,7 +31,7 @@ def test_a_training_names_its_adapter_by_content_and_leaves_a_fingerprint_and_a_
     assert output["adapter"] == tree_sha256(paths.root / output["adapter_dir"])
     assert load_fingerprint(str(paths.root / output["fingerprint"])).weights == output["adapter"]
     assert output["first_loss"] > output["final_loss"]
-    assert set(output["artifacts"]) == {"adapter", "fingerprint", "losses"}
+    assert set(output["artifacts"]) == {"adapter", "fingerprint", "losses", "row_losses"}
     assert step_of(paths) == 12
 
 
