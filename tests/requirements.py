@@ -507,4 +507,10 @@ PROMISES: tuple[Promise, ...] = (
         "curate/test_pairs.py",
         "iterate/test_methods_run.py",
     ),
+    # ---- promotion --------------------------------------------------------------------------------------------------------------
+    promise(
+        "promote.chain",
+        "A cluster's chain is a table: no way leads from any state to production without people, and what is not in it is refused with its reason.",
+        "promote/test_chains.py",
+    ),
 )

@@ -7,14 +7,16 @@ from typing import Any, Literal
 from pydantic import Field
 
 from engine.base.record import Record
+from engine.config import SignatureLevel
 
 State = str
 """A key of a chain's states, such as `eval-accepted`."""
-Level = Literal["ssh", "ssh-sk", "webauthn"]
+Level = SignatureLevel
 """What a signature proves: `ssh` that a key file was used, the other two that a person touched a device (and, with user verification, entered
 its PIN). Weakest first; see `approvals/levels.py`."""
 Mover = Literal["loop", "agent", "human"]
-"""Who may take a transition: the loop alone, anybody (an agent included), or people by signature."""
+"""Who may take a transition: the loop alone (it judges a version, or another one takes its place), anybody (an agent included), or people by
+signature."""
 CheckName = Literal[
     "floor",
     "incumbent",
