@@ -513,4 +513,9 @@ PROMISES: tuple[Promise, ...] = (
         "A cluster's chain is a table: no way leads from any state to production without people, and what is not in it is refused with its reason.",
         "promote/test_chains.py",
     ),
+    promise(
+        "promote.gates",
+        "A gate says its figure, its limit and what would open it; what was not measured, or by another rubric, opens none.",
+        "promote/test_checks.py",
+    ),
 )

@@ -82,6 +82,16 @@ def rounds_of(store: Store, cluster: str) -> tuple[RecordedRound, ...]:
     return tuple(RecordedRound(run_id, created_at, Iteration.model_validate_json(record)) for run_id, created_at, record in rows)
 
 
+def accepting_round(store: Store, cluster: str, version: str) -> RecordedRound | None:
+    """The newest round of a cluster that accepted a version; None where none did."""
+    rows = store.read(
+        "SELECT run_id, created_at, record FROM iteration WHERE cluster = ? AND challenger = ? AND verdict = 'accept' "
+        "ORDER BY created_at DESC, run_id, iteration LIMIT 1",
+        [cluster, version],
+    )
+    return RecordedRound(rows[0][0], rows[0][1], Iteration.model_validate_json(rows[0][2])) if rows else None
+
+
 def record_iteration(store: Store, run_id: str, cluster: str, iteration: Iteration) -> None:
     """Writes a round, once however often it is called."""
     store.submit(

@@ -7,7 +7,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from engine.base.record import Record
-from engine.config import SignatureLevel
+from engine.config import Acceptance, Serving, SignatureLevel
+from engine.evaluate.types import EvaluationSummary, ScoreIdentity
+from engine.iterate.types import Iteration
 
 State = str
 """A key of a chain's states, such as `eval-accepted`."""
@@ -57,6 +59,35 @@ class Chain(Record):
     serving: State
     """The state of the version that answers."""
     transitions: tuple[Transition, ...]
+
+
+class Grounds(Record):
+    """What a gate is judged on: what the store says of a version, and the domain as it is now."""
+
+    cluster: str
+    version: str
+    judged: Iteration
+    """The newest round that accepted the version."""
+    judged_in: str
+    """Run of that round."""
+    judged_as: ScoreIdentity
+    """What the version's measurement in that round was made by and of."""
+    evaluation_id: str
+    """The newest standard measurement of the version."""
+    measured: EvaluationSummary
+    measured_at: str
+    latency_p95_seconds: float | None
+    """On held-out, of its newest measurement whose answers did not all come from the cache; null where there is none."""
+    grading: str
+    """Digest of the rubric as it is now."""
+    prompt: str
+    """Digest of templates and output contract as they are now."""
+    schema_asked: bool
+    """Whether answers must satisfy a schema."""
+    acceptance: Acceptance
+    serving: Serving
+    evidence_days: float
+    """How old a measurement may be."""
 
 
 class Check(Record):
