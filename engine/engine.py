@@ -35,6 +35,7 @@ from engine.operations.onboarding import Onboarding
 from engine.operations.overview import Overview
 from engine.operations.proposing import Proposing
 from engine.operations.submitting import Submitting
+from engine.promote import records as promotions
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
@@ -177,4 +178,5 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
         "draft": proposals.ingest_drafts,
         "train": versions.ingest_training,
     }
-    return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, loop.TABLES)
+    judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES)
+    return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, *judging)

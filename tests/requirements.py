@@ -518,4 +518,9 @@ PROMISES: tuple[Promise, ...] = (
         "A gate says its figure, its limit and what would open it; what was not measured, or by another rubric, opens none.",
         "promote/test_checks.py",
     ),
+    promise(
+        "promote.once",
+        "A promotion is taken once and whole: of racing ones one wins, a kill leaves the state before or after, a request is used once and in its time.",
+        "promote/test_records.py",
+    ),
 )

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from engine.base.digests import digest_of
 from engine.config import PromotionPolicy, Signatures
 from engine.errors import ConfigInvalid, StateConflict
 from engine.promote.types import Chain, CheckName, State, Transition
@@ -81,6 +80,7 @@ CUSTOMER = Chain(
 """For what is handed over and served elsewhere."""
 
 CHAINS = {chain.name: chain for chain in (STANDARD, CUSTOMER)}
+"""By name. Stores hold these names and those of states: a preset may gain, and never renames."""
 
 
 # ---- moving ----------------------------------------------------------------------------------------------------------------------------
@@ -115,6 +115,11 @@ def leaving(chain: Chain, state: State) -> tuple[Transition, ...]:
 def onward(chain: Chain, state: State) -> Transition | None:
     """The edge out of a state that leads towards serving; None from where nothing does."""
     return next((transition for transition in leaving(chain, state) if transition.target in way(chain)), None)
+
+
+def serves(chain: str, state: State) -> bool:
+    """Whether a version that stands so is the one that answers."""
+    return chain in CHAINS and CHAINS[chain].serving == state
 
 
 def way(chain: Chain) -> tuple[State, ...]:
@@ -156,11 +161,6 @@ def _signed(transition: Transition, policy: PromotionPolicy) -> Transition:
         return transition
     wanted = {str(state): signatures for state, signatures in policy.signatures.items()}.get(transition.target, Signatures())
     return transition.model_copy(update=wanted.model_dump())
-
-
-def policy_digest(chain: Chain, policy: PromotionPolicy, approvers: str) -> str:
-    """Names the rules that a request was made under: the chain as it applies, the policy, and the head of the approver list."""
-    return digest_of({"chain": chain.model_dump(mode="json"), "policy": policy.model_dump(mode="json"), "approvers": approvers})
 
 
 # ---- what a table must be --------------------------------------------------------------------------------------------------------------

@@ -119,6 +119,8 @@ class PromotionRequest(Record):
     """SHA-256 of the evidence statement."""
     policy: str
     """Digest of the chain and of the approver list's head as they stood."""
+    approvers_head: str = ""
+    """Head of the approver list as it stood. Empty where there was no list: then nobody can approve."""
     nonce: str
     expires_at: str
     proposed_by: str
@@ -127,6 +129,12 @@ class PromotionRequest(Record):
     approvals: int
     level: Level
     role: str
+    revision: int = 0
+    """Of the version's state; whoever moved the version since has overtaken the request."""
+    replaces: str = ""
+    """The version that served when this was asked, where the transition puts another in its place; empty where none did."""
+    separate_duties: bool = True
+    """Whoever asked does not count among those who approve."""
 
 
 class Approval(Record):
@@ -141,7 +149,19 @@ class Approval(Record):
     """Fingerprint of the public key: `SHA256:...` as ssh-keygen prints it."""
     signature: str
     """Armoured SSH signature, or the WebAuthn assertion as JSON."""
+    approvers_head: str = ""
+    """Head of the approver list that it was verified against; a list that has lost it since was cut or replaced."""
     received_at: str
+
+
+class StoredRequest(Record):
+    """A request with what became of it."""
+
+    request: PromotionRequest
+    outcome: Literal["used", "replaced"] | None
+    """`used`: its transition was taken. `replaced`: another request for the same transition stands instead. Null while neither has happened."""
+    approvals: tuple[Approval, ...]
+    """In the order in which they came."""
 
 
 class VersionState(Record):
@@ -150,9 +170,29 @@ class VersionState(Record):
     cluster: str
     version: str
     chain: str
+    """That it is on; empty while only the loop has judged it, for every chain begins so."""
     state: State
     revision: int
     """Counts the transitions taken; what compare-and-set compares."""
+
+
+class Taken(Record):
+    """A transition that was taken."""
+
+    seq: int
+    """Of the command that took it."""
+    cluster: str
+    version: str
+    chain: str
+    source: State
+    target: State
+    actor: str
+    """A run, a surface, or the people who signed."""
+    request: str | None
+    """That people signed; null where nobody had to."""
+    checks: tuple[Check, ...]
+    """Of its gate, as they were found."""
+    moved_at: str
 
 
 class Gate(Record):

@@ -22,7 +22,6 @@ from engine.promote.chains import (
     flaws,
     leaving,
     onward,
-    policy_digest,
     transition_between,
     way,
 )
@@ -196,7 +195,7 @@ def test_a_table_with_a_flaw_is_not_used(monkeypatch: pytest.MonkeyPatch) -> Non
         chain_for("standard", PromotionPolicy())
 
 
-# ---- verdicts and rules ----------------------------------------------------------------------------------------------------------------
+# ---- verdicts --------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -210,15 +209,3 @@ def test_a_verdict_moves_only_what_the_loop_may_move(name: str) -> None:
     assert after_verdict(CANDIDATE, False) == REJECTED
     assert after_verdict(ACCEPTED, False) == ACCEPTED
     assert after_verdict("shadow", False) == "shadow"
-
-
-def test_the_rules_have_a_digest_that_every_part_of_them_changes() -> None:
-    plain, two = PromotionPolicy(), PromotionPolicy(signatures={"canary": Signatures(approvals=2)})
-    digests = {
-        policy_digest(chain_for("standard", plain), plain, "head"),
-        policy_digest(chain_for("standard", plain), plain, "another head"),
-        policy_digest(chain_for("standard", two), two, "head"),
-        policy_digest(chain_for("customer", plain), plain, "head"),
-        policy_digest(chain_for("standard", plain), plain.model_copy(update={"separate_duties": False}), "head"),
-    }
-    assert len(digests) == 5
