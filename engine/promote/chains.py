@@ -21,7 +21,7 @@ from itertools import pairwise
 
 from engine.config import PromotionPolicy, Signatures
 from engine.errors import ConfigInvalid, StateConflict
-from engine.promote.types import Chain, CheckName, State, Transition
+from engine.promote.types import Chain, CheckName, State, Transition, VersionState
 
 CANDIDATE, ACCEPTED, REJECTED, ROLLED_BACK, DEPRECATED = "candidate", "eval-accepted", "rejected", "rolled-back", "deprecated"
 """States that every chain has."""
@@ -105,6 +105,32 @@ def transition_between(chain: Chain, source: State, target: State) -> Transition
         target=target[:80],
         allowed=[transition.target for transition in following],
     )
+
+
+def step_of(standing: VersionState, chosen: Chain, target: State | None) -> tuple[Chain, Transition]:
+    """The chain and the edge by which a version goes to `target`, or onward; `chosen` is the cluster's chain with its policy.
+
+    StateConflict where there is none, where it is the loop's, and where a version that another chain has brought this far would go on: the
+    policy says who signs on the chosen one alone. Back it goes on any.
+    """
+    chain = chosen if standing.chain in ("", chosen.name) else CHAINS[standing.chain]
+    transition = onward(chain, standing.state) if target is None else transition_between(chain, standing.state, target)
+    if transition is None:
+        following = "; ".join(map(in_words, leaving(chain, standing.state)))
+        raise StateConflict(
+            f"{standing.version} is {standing.state}, and nothing leads on from there", next_step=f"Name `to`: {following or 'nothing follows'}."
+        )
+    if transition.by == "loop":
+        raise StateConflict(
+            f"{standing.version} goes from {standing.state} to {transition.target} by the loop alone",
+            next_step=f"iterate(cluster={standing.cluster!r}): a version that it accepts can be promoted.",
+        )
+    if chain.name != chosen.name and (transition.by == "human" or transition.checks):
+        raise StateConflict(
+            f"{standing.version} came to {standing.state} on the chain {chain.name}, and {standing.cluster} has chosen {chosen.name} since",
+            next_step="Take it back, or choose that chain again in clusters.json.",
+        )
+    return chain, transition
 
 
 def leaving(chain: Chain, state: State) -> tuple[Transition, ...]:

@@ -371,17 +371,24 @@ def serving(store: Store) -> dict[str, str]:
     return dict(store.read("SELECT cluster, version FROM version_state WHERE serves"))
 
 
-def stored_request(store: Store, request_id: str) -> StoredRequest:
+class RequestNow(NamedTuple):
+    """A request with where its version stands now."""
+
+    stored: StoredRequest
+    standing: VersionState
+
+
+def stored_request(store: Store, request_id: str) -> RequestNow:
     """A request with its approvals. NotFound when there is none of that id."""
-    found = _requests(store, "id = ?", [request_id], 1)
+    found = _requests(store, "r.id = ?", [request_id], 1)
     if not found:
         raise _unknown(request_id)
     return found[0]
 
 
-def requests(store: Store, clusters: Collection[str], *, open_only: bool, limit: int) -> list[StoredRequest]:
+def requests(store: Store, clusters: Collection[str], *, open_only: bool, limit: int) -> list[RequestNow]:
     """The newest requests of these clusters; with `open_only`, those that were neither used nor replaced."""
-    return _requests(store, "list_contains(?, cluster)" + (" AND outcome IS NULL" if open_only else ""), [sorted(clusters)], limit)
+    return _requests(store, "list_contains(?, r.cluster)" + (" AND r.outcome IS NULL" if open_only else ""), [sorted(clusters)], limit)
 
 
 def transitions_of(store: Store, cluster: str, version: str) -> list[Taken]:
@@ -391,12 +398,11 @@ def transitions_of(store: Store, cluster: str, version: str) -> list[Taken]:
     return [Taken.model_validate({**(taken := dict(zip(columns, row, strict=True))), "checks": json.loads(taken["checks"])}) for row in rows]
 
 
-def _requests(store: Store, where: str, parameters: list[Any], limit: int) -> list[StoredRequest]:
-    rows = store.read(
-        f"SELECT id, record, outcome FROM promotion_request WHERE {where} ORDER BY seq DESC LIMIT {limit:d}",  # noqa: S608 - this file's own words
-        parameters,
-    )
-    given: dict[str, list[str]] = {name: [] for name, _, _ in rows}
+def _requests(store: Store, where: str, parameters: list[Any], limit: int) -> list[RequestNow]:
+    columns = "r.id, r.record, r.outcome, r.cluster, r.version, coalesce(s.chain, ''), coalesce(s.state, ?), coalesce(s.revision, 0)"
+    joined = "promotion_request r LEFT JOIN version_state s ON s.cluster = r.cluster AND s.version = r.version"
+    rows = store.read(f"SELECT {columns} FROM {joined} WHERE {where} ORDER BY r.seq DESC LIMIT {limit:d}", [CANDIDATE, *parameters])  # noqa: S608
+    given: dict[str, list[str]] = {row[0]: [] for row in rows}
     for name, record in store.read("SELECT request, record FROM approval WHERE list_contains(?, request) ORDER BY seq", [sorted(given)]):
         given[name].append(record)
-    return [_request_of(record, outcome, given[name]) for name, record, outcome in rows]
+    return [RequestNow(_request_of(record, outcome, given[name]), _version_state(*stood)) for name, record, outcome, *stood in rows]

@@ -7,14 +7,12 @@ place it was to take: people signed for what stood then.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from engine.base.clock import seconds_between
 from engine.errors import ApprovalNeeded, RequestSpent, StateConflict
 from engine.promote.chains import serves
-from engine.promote.types import Approval, PromotionRequest, State, StoredRequest, VersionState
+from engine.promote.types import Approval, PromotionRequest, RequestStatus, State, StoredRequest, VersionState
 
-RequestStatus = Literal["waiting", "used", "replaced", "expired", "overtaken"]
 ASK_AGAIN = "Ask for it again with promote; a new request says what stands now."
 
 

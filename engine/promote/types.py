@@ -19,6 +19,8 @@ its PIN). Weakest first; see `approvals/levels.py`."""
 Mover = Literal["loop", "agent", "human"]
 """Who may take a transition: the loop alone (it judges a version, or another one takes its place), anybody (an agent included), or people by
 signature."""
+RequestStatus = Literal["waiting", "used", "replaced", "expired", "overtaken"]
+"""What a request is worth: `overtaken` when its version has moved since, or another one serves than the one whose place it was to take."""
 CheckName = Literal[
     "floor",
     "incumbent",

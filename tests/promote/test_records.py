@@ -194,11 +194,11 @@ def test_the_last_approval_takes_the_transition_and_uses_the_request(store: Stor
     judge(store, A)
     move(store, A, "shadow")
     request = ask(store, A, "canary")
-    assert status_of(records.stored_request(store, request.id), records.state_of(store, CLUSTER, A), "", request.created_at) == "waiting"
+    assert status_of(*records.stored_request(store, request.id), "", request.created_at) == "waiting"
     assert sign(store, request).state == "canary"
     row = records.transitions_of(store, CLUSTER, A)[-1]
     assert (row.request, row.actor) == (request.id, "Ada")
-    stored = records.stored_request(store, request.id)
+    stored = records.stored_request(store, request.id).stored
     assert stored.outcome == "used"
     assert stored.approvals == (approval(request),)
     assert [event.kind for event in events_of(store, request.id)] == ["promotion_requested", "promotion_approved"]
@@ -225,7 +225,7 @@ def test_a_request_under_other_rules_takes_the_place_of_the_earlier_one(store: S
     assert second.id != first.id
     with pytest.raises(RequestSpent, match="was replaced"):
         sign(store, first)
-    assert [each.request.id for each in records.requests(store, [CLUSTER], open_only=True, limit=9)] == [second.id]
+    assert [each.stored.request.id for each in records.requests(store, [CLUSTER], open_only=True, limit=9)] == [second.id]
 
 
 def test_a_request_is_over_at_its_time_by_the_clock_of_the_command(store: Store, times: Times) -> None:
@@ -235,7 +235,7 @@ def test_a_request_is_over_at_its_time_by_the_clock_of_the_command(store: Store,
     times.pass_hours(72)
     with pytest.raises(RequestSpent, match="expired at"):
         sign(store, request)
-    assert status_of(records.stored_request(store, request.id), records.state_of(store, CLUSTER, A), "", times.now) == "expired"
+    assert status_of(*records.stored_request(store, request.id), "", times.now) == "expired"
     later = ask(store, A, "canary", now=times.now)
     assert later.id != request.id
     times.pass_hours(71.9)
@@ -287,7 +287,7 @@ def test_a_request_is_overtaken_by_whoever_moves_the_version(store: Store) -> No
     move(store, A, "shadow")
     with pytest.raises(StateConflict, match="is shadow in travel by now"):  # the same state again, but not as it was signed for
         sign(store, request)
-    assert status_of(records.stored_request(store, request.id), records.state_of(store, CLUSTER, A), "", utc_now()) == "overtaken"
+    assert status_of(*records.stored_request(store, request.id), "", utc_now()) == "overtaken"
 
 
 def test_a_gate_that_closed_meanwhile_stops_the_last_approval(store: Store) -> None:
@@ -297,7 +297,7 @@ def test_a_gate_that_closed_meanwhile_stops_the_last_approval(store: Store) -> N
     closed = [check.model_copy(update={"passed": check.name != "freshness"}) for check in passed(edge("shadow", "canary"))]
     with pytest.raises(StateConflict, match="closed: freshness"):
         records.approve(store, approval(request), closed, by="cli")
-    assert records.stored_request(store, request.id).approvals == ()
+    assert records.stored_request(store, request.id).stored.approvals == ()
 
 
 def test_a_refused_signature_is_in_the_log_without_being_kept(store: Store) -> None:
@@ -496,7 +496,7 @@ def act_once(store: Store, times: Times, version: str, act: str) -> None:
         elif step is not None:
             move(store, version, step.target)
     else:
-        for stored in records.requests(store, [CLUSTER], open_only=False, limit=3):
+        for stored, _ in records.requests(store, [CLUSTER], open_only=False, limit=3):
             sign(store, stored.request, "Bob" if act.endswith("Bob") else "Ada")
 
 
@@ -519,7 +519,7 @@ def check_whole(store: Store) -> None:
         for row in rows:
             if row.target in ("canary", "production-accepted"):
                 assert row.request is not None
-                stored = records.stored_request(store, row.request)
+                stored = records.stored_request(store, row.request).stored
                 assert stored.outcome == "used"
                 assert len({each.key for each in stored.approvals}) >= stored.request.approvals
     assert store.read("SELECT cluster FROM version_state WHERE serves GROUP BY cluster HAVING count(*) > 1") == []
