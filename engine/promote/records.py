@@ -34,7 +34,7 @@ from engine.promote.requests import (
     refuse_uncounted,
     takes_over,
 )
-from engine.promote.types import Approval, Check, PromotionRequest, State, StoredRequest, Taken, Transition, VersionState
+from engine.promote.types import Approval, Check, PromotionRequest, State, StoredRequest, Transition, VersionState
 from engine.store.events import append_event
 from engine.store.migrations import Migration
 from engine.store.store import Cursor, StageTables, Store
@@ -389,13 +389,6 @@ def stored_request(store: Store, request_id: str) -> RequestNow:
 def requests(store: Store, clusters: Collection[str], *, open_only: bool, limit: int) -> list[RequestNow]:
     """The newest requests of these clusters; with `open_only`, those that were neither used nor replaced."""
     return _requests(store, "list_contains(?, r.cluster)" + (" AND r.outcome IS NULL" if open_only else ""), [sorted(clusters)], limit)
-
-
-def transitions_of(store: Store, cluster: str, version: str) -> list[Taken]:
-    """Every transition of a version, oldest first."""
-    columns = ("seq", "cluster", "version", "chain", "source", "target", "actor", "request", "checks", "moved_at")
-    rows = store.read(f"SELECT {', '.join(columns)} FROM transition WHERE cluster = ? AND version = ? ORDER BY seq", [cluster, version])  # noqa: S608
-    return [Taken.model_validate({**(taken := dict(zip(columns, row, strict=True))), "checks": json.loads(taken["checks"])}) for row in rows]
 
 
 def _requests(store: Store, where: str, parameters: list[Any], limit: int) -> list[RequestNow]:

@@ -96,7 +96,7 @@ def refuse_uncounted(request: PromotionRequest, earlier: Sequence[Approval], app
     why = ""
     if approval.request != request.id:
         why = f"it is for request {approval.request[:80]}"
-    elif request.separate_duties and approval.approver == request.proposed_by:
+    elif request.separate_duties and approval.approver.casefold() == request.proposed_by.casefold():
         why = f"{approval.approver} asked for this, and whoever asks does not approve"
     elif any(approval.approver == other.approver for other in earlier):
         why = f"{approval.approver} has approved already"

@@ -178,25 +178,6 @@ class VersionState(Record):
     """Counts the transitions taken; what compare-and-set compares."""
 
 
-class Taken(Record):
-    """A transition that was taken."""
-
-    seq: int
-    """Of the command that took it."""
-    cluster: str
-    version: str
-    chain: str
-    source: State
-    target: State
-    actor: str
-    """A run, a surface, or the people who signed."""
-    request: str | None
-    """That people signed; null where nobody had to."""
-    checks: tuple[Check, ...]
-    """Of its gate, as they were found."""
-    moved_at: str
-
-
 class Gate(Record):
     """What stands between a version and its next state."""
 

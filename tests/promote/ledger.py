@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, NamedTuple
 
 from engine.base.clock import hours_after, utc_now
 from engine.base.digests import sha256_hex
@@ -30,6 +31,26 @@ VERSIONS = StageTables(versions.TABLES.migrations, {"add_version": _add_version}
 STAGES = (VERSIONS, loop.tables(records.ingest_verdict), records.TABLES)
 BEFORE = (VERSIONS, loop.tables(lambda *_: None))
 """As stores were before there was promotion."""
+
+
+class Taken(NamedTuple):
+    """A transition that was taken."""
+
+    seq: int
+    chain: str
+    source: str
+    target: str
+    actor: str
+    request: str | None
+    checks: list[dict[str, Any]]
+    moved_at: str
+
+
+def transitions_of(store: Store, version: str, cluster: str = CLUSTER) -> list[Taken]:
+    """Every transition of a version, oldest first."""
+    columns = "seq, chain, source, target, actor, request, checks, moved_at"
+    rows = store.read(f"SELECT {columns} FROM transition WHERE cluster = ? AND version = ? ORDER BY seq", [cluster, version])
+    return [Taken(*row[:6], json.loads(row[6]), row[7]) for row in rows]
 
 
 def open_promotions(workspace: Workspace) -> Store:

@@ -21,6 +21,7 @@ from engine.promote.types import PromotionRequest
 from engine.store.events import events_of
 from engine.store.rebuild import verify
 from engine.views import PromotionPage
+from tests.promote.ledger import transitions_of
 from tests.promote.notary import Clerk, Notary
 from tests.workspaces import finish, make_workspace
 
@@ -130,7 +131,7 @@ def test_people_bring_it_into_production_and_the_next_version_takes_its_place(de
     with pytest.raises(StateConflict, match="nothing leads on") as refusal:
         desk.promote()
     assert "rolled-back" in refusal.value.next_step
-    taken = [(each.target, each.actor) for each in records.transitions_of(desk.engine.store, "tickets", desk.version)][1:]
+    taken = [(each.target, each.actor) for each in transitions_of(desk.engine.store, desk.version, "tickets")][1:]
     assert taken == [("shadow", AGENT), ("canary", "Ada"), ("production-accepted", "Ada")]
     assert desk.promote("rolled-back", reason="drifted").state == "rolled-back"
     assert desk.engine.fleet_status().clusters[0].serving == ""
@@ -311,7 +312,7 @@ def test_two_people_sign_where_the_policy_asks_for_two(desk: Desk) -> None:
 
 def test_whoever_asks_does_not_approve(desk: Desk) -> None:
     desk.promote()
-    page = desk.engine.promote("tickets", by="Ada")
+    page = desk.engine.promote("tickets", by="ada")
     with pytest.raises(ApprovalNeeded, match="whoever asks does not approve"):
         desk.sign(page)
     assert desk.sign(page, "Bob").state == "canary"

@@ -37,6 +37,7 @@ from tests.promote.ledger import (
     promoted,
     record_verdict,
     sign,
+    transitions_of,
     wish,
 )
 from tests.store.owner import Owner
@@ -81,7 +82,7 @@ def stands(store: Store, version: str) -> tuple[str, str, int]:
 
 
 def taken(store: Store, version: str) -> list[tuple[str, str]]:
-    return [(each.source, each.target) for each in records.transitions_of(store, CLUSTER, version)]
+    return [(each.source, each.target) for each in transitions_of(store, version)]
 
 
 # ---- verdicts --------------------------------------------------------------------------------------------------------------------------
@@ -94,7 +95,7 @@ def test_a_verdict_of_the_loop_moves_the_version_within_the_round_s_command(stor
     assert stands(store, A) == ("", "eval-accepted", 1)
     assert stands(store, B) == ("", "rejected", 1)
     ((seq,),) = store.read("SELECT seq FROM command WHERE key = 'iterate-travel/1.record'")
-    assert [(each.seq, each.actor) for each in records.transitions_of(store, CLUSTER, A)] == [(seq, "iterate-travel")]
+    assert [(each.seq, each.actor) for each in transitions_of(store, A)] == [(seq, "iterate-travel")]
 
 
 def test_what_the_loop_accepted_once_stays_and_what_it_rejected_may_be_accepted_later(store: Store) -> None:
@@ -139,10 +140,10 @@ def test_a_ledger_from_before_these_tables_leads_to_the_same_states(workspace: W
 def test_a_transition_is_a_state_a_row_and_an_event_of_one_command(store: Store) -> None:
     judge(store, A)
     assert move(store, A, "shadow").revision == 2
-    row = records.transitions_of(store, CLUSTER, A)[-1]
+    row = transitions_of(store, A)[-1]
     event = events_of(store, A)[-1]
     assert (row.source, row.target, row.chain, row.actor, row.request) == ("eval-accepted", "shadow", "standard", "agent:mcp", None)
-    assert [check.name for check in row.checks] == list(edge("eval-accepted", "shadow").checks)
+    assert [check["name"] for check in row.checks] == list(edge("eval-accepted", "shadow").checks)
     assert (event.kind, event.seq, event.actor, event.happened_at) == ("version_moved", row.seq, "agent:mcp", row.moved_at)
     assert event.data == {"cluster": CLUSTER, "chain": "standard", "from": "eval-accepted", "to": "shadow", "request": None}
 
@@ -196,7 +197,7 @@ def test_the_last_approval_takes_the_transition_and_uses_the_request(store: Stor
     request = ask(store, A, "canary")
     assert status_of(*records.stored_request(store, request.id), "", request.created_at) == "waiting"
     assert sign(store, request).state == "canary"
-    row = records.transitions_of(store, CLUSTER, A)[-1]
+    row = transitions_of(store, A)[-1]
     assert (row.request, row.actor) == (request.id, "Ada")
     stored = records.stored_request(store, request.id).stored
     assert stored.outcome == "used"
@@ -252,7 +253,7 @@ def test_two_people_sign_where_two_are_asked_for_and_neither_twice(store: Store)
             sign(store, request, by, **changes)
     assert stands(store, A)[1] == "shadow"
     assert sign(store, request, "Bob").state == "canary"
-    assert records.transitions_of(store, CLUSTER, A)[-1].actor == "Ada, Bob"
+    assert transitions_of(store, A)[-1].actor == "Ada, Bob"
 
 
 def test_whoever_asked_does_not_approve_unless_the_policy_says_so(store: Store) -> None:
@@ -315,7 +316,7 @@ def test_a_version_that_takes_over_moves_the_older_one_out_of_service_in_the_sam
     assert promoted(store, B).state == "production-accepted"
     assert records.serving(store) == {CLUSTER: B}
     assert stands(store, A)[1] == "deprecated"
-    out, into = records.transitions_of(store, CLUSTER, A)[-1], records.transitions_of(store, CLUSTER, B)[-1]
+    out, into = transitions_of(store, A)[-1], transitions_of(store, B)[-1]
     assert (out.seq, out.request) == (into.seq, into.request)
     assert events_of(store, A)[-1].reason == f"{B} takes its place"
 
@@ -510,7 +511,7 @@ def tables(store: Store) -> dict[str, list[Any]]:
 def check_whole(store: Store) -> None:
     """What holds after every command, whatever came before."""
     for cluster, version, state, revision in store.read("SELECT cluster, version, state, revision FROM version_state"):
-        rows = records.transitions_of(store, cluster, version)
+        rows = transitions_of(store, version, cluster)
         assert len(rows) == revision
         assert rows[-1].target == state
         assert [row.source for row in rows] == ["candidate", *(row.target for row in rows[:-1])]
