@@ -33,18 +33,33 @@ from engine.operations.diagnosing import FailureDiagnosing
 from engine.operations.following import Following
 from engine.operations.onboarding import Onboarding
 from engine.operations.overview import Overview
+from engine.operations.promoting import MakeEvidence, Promoting, Signing
 from engine.operations.proposing import Proposing
 from engine.operations.submitting import Submitting
+from engine.promote import records as promotions
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
-from engine.views import ComparisonPage, DecisionPage, DiagnosisPage, FleetStatus, OnboardedDomain, OnboardedModel, ProposalPage, RunStatus
+from engine.views import (
+    ApprovalsPage,
+    ComparisonPage,
+    DecisionPage,
+    DiagnosisPage,
+    FleetStatus,
+    OnboardedDomain,
+    OnboardedModel,
+    PromotionPage,
+    ProposalPage,
+    RunStatus,
+)
 
 
 class Engine:
     """Every operation of Modelsmith over one workspace. Made by `open`; exactly one process holds it."""
 
-    def __init__(self, workspace: Workspace, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, workspace: Workspace, store: Store, clock: Clock, signing: Signing | None = None, evidence: MakeEvidence | None = None
+    ) -> None:
         self.workspace = workspace
         self.store = store
         self.artifacts = Artifacts(workspace.artifacts)
@@ -53,7 +68,8 @@ class Engine:
         context = LoopContext(store, self.artifacts, workspace, self.supervisor, self.servers, clock)
         self.supervisor.drive("iterate", IterateDriver(context))
         machine = Machine(workspace.root)
-        self._overview = Overview(workspace, store, self.supervisor, self.servers, machine)
+        self._promoting = Promoting(workspace, store, clock, signing, evidence)
+        self._overview = Overview(workspace, store, self.supervisor, self.servers, machine, self._promoting)
         self._submitting = Submitting(workspace, store, self.artifacts, self.supervisor, machine)
         self._following = Following(store, self.supervisor)
         self._diagnosing = FailureDiagnosing(workspace, store, self.artifacts, context.history)
@@ -63,9 +79,14 @@ class Engine:
         self._onboarding = Onboarding(workspace, self.supervisor, machine)
 
     @classmethod
-    def open(cls, workspace: Workspace, clock: Clock = utc_now) -> Engine:
-        """Opens the workspace's store. Raises Conflict when another process owns it, StoreDamaged when it cannot be trusted."""
-        return cls(workspace, Store.open(workspace, stage_tables(workspace), clock=clock), clock)
+    def open(
+        cls, workspace: Workspace, clock: Clock = utc_now, signing: Signing | None = None, evidence: MakeEvidence | None = None
+    ) -> Engine:
+        """Opens the workspace's store. Raises Conflict when another process owns it, StoreDamaged when it cannot be trusted.
+
+        Without `signing` and `evidence`, nothing that people sign can be asked for.
+        """
+        return cls(workspace, Store.open(workspace, stage_tables(workspace), clock=clock), clock, signing, evidence)
 
     def close(self) -> None:
         """Lets go of the store. Workers and model servers go on."""
@@ -154,6 +175,20 @@ class Engine:
         """Accepts or declines proposed scenarios. ApprovalNeeded when an agent asks and the domain has not delegated it."""
         return self._proposing.decide(cluster, ids, decision, by=by, reason=reason)
 
+    # ---- promotion -------------------------------------------------------------------------------------------------------------------
+
+    def promote(self, cluster: str, version: str | None = None, to: str | None = None, *, by: str, reason: str = "") -> PromotionPage:
+        """Moves a version along its cluster's chain, says what keeps a gate closed, or makes the request that people sign."""
+        return self._promoting.promote(cluster, version, to, by=by, reason=reason)
+
+    def approvals(self, cluster: str | None = None, request: str | None = None, *, waiting: bool = True, limit: int = 5) -> ApprovalsPage:
+        """Promotion requests, or one in full."""
+        return self._promoting.approvals(cluster, request, waiting=waiting, limit=limit)
+
+    def approve_promotion(self, request: str, signature: str, *, by: str) -> PromotionPage:
+        """Takes in a person's signature. One that does not count is refused, and the attempt is in the log."""
+        return self._promoting.approve(request, signature, by=by)
+
     # ---- onboarding ------------------------------------------------------------------------------------------------------------------
 
     def onboard_model(self, name: str, profile: dict[str, Any], smoke_test: bool = True, key: str | None = None) -> OnboardedModel:
@@ -177,4 +212,5 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
         "draft": proposals.ingest_drafts,
         "train": versions.ingest_training,
     }
-    return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, loop.TABLES)
+    judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES)
+    return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, *judging)

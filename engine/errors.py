@@ -18,6 +18,7 @@
         StoreOwned                  store_owned          another process owns this workspace's store
         NothingToLearn              nothing_to_learn     rewards without spread, or no failed answers: SFT first
         ApprovalNeeded              approval_needed      a person has to decide this; an agent may not
+        RequestSpent                request_spent        a promotion request that was used, replaced or has expired
       Integrity                     something is not what it claims to be         exit 3
         LeakageFound                leakage_found        a training row that is, or nearly is, an evaluation item
         FingerprintMismatch         fingerprint_mismatch the weights that answer are not the ones asked for
@@ -137,6 +138,10 @@ class NothingToLearn(Conflict):
 
 class ApprovalNeeded(Conflict):
     code = "approval_needed"
+
+
+class RequestSpent(Conflict):
+    code = "request_spent"
 
 
 class Integrity(ModelsmithError):

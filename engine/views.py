@@ -14,6 +14,7 @@ from engine.base.record import Record
 from engine.evaluate.proposals.types import Origin, OriginRate, ProposalState, SuiteDiff
 from engine.evaluate.types import Flip, Interval, Split
 from engine.jobs.types import Progress, RunError, RunKind, RunState
+from engine.promote.types import RequestStatus
 
 
 class NextCall(Record):
@@ -108,6 +109,8 @@ class ClusterLine(Record):
     floor: Score | None = None
     held_out_looks: str = ""
     """How many looks at the held-out set are used, of how many; empty before the first measurement."""
+    serving: str = ""
+    """The version that people brought into production; empty where none was."""
     targets: dict[str, float] = {}
     targets_met: bool | None = None
     active_run: RunLine | None = None
@@ -138,10 +141,28 @@ class HostLine(Record):
     gpus: tuple[str, ...] = ()
 
 
+class RequestLine(Record):
+    """A promotion request in a list."""
+
+    request: str
+    cluster: str
+    version: str
+    source: str
+    target: str
+    status: RequestStatus
+    signed_by: tuple[str, ...]
+    needs: str
+    """Whose signatures it takes: how many people, their role, and what a signature must prove."""
+    asked_by: str
+    expires_at: str
+
+
 class FleetStatus(View):
     """Everything at a glance."""
 
     clusters: tuple[ClusterLine, ...]
+    pending_approvals: tuple[RequestLine, ...] = ()
+    """Promotion requests that wait for signatures, newest first."""
     active_runs: tuple[RunLine, ...]
     recent_runs: tuple[RunLine, ...]
     servers: tuple[ServerLine, ...]
@@ -280,3 +301,48 @@ class DecisionPage(ProposalPage):
 
     suite: SuiteDiff
     """How the suite changed by it."""
+
+
+class CheckLine(Record):
+    """A check of a gate."""
+
+    check: str
+    passed: bool
+    figure: float | None = None
+    limit: float | None = None
+    found: str | None = None
+    """Of a closed one: what was found."""
+    opens: str | None = None
+    """Of a closed one: what would open it."""
+
+
+class PromotionPage(View):
+    """Where a version stands after it was asked to move, and what it takes to move on."""
+
+    cluster: str
+    version: str
+    chain: str
+    state: str
+    target: str
+    """Where it was asked to go."""
+    moved: bool
+    open: bool
+    """Whether every check of the gate holds."""
+    checks: tuple[CheckLine, ...] = ()
+    """Closed ones first."""
+    request: RequestLine | None = None
+    """The transition waits for these signatures."""
+    statement: str | None = None
+    """What is signed, to the letter."""
+    how_to_sign: str | None = None
+
+
+class ApprovalsPage(View):
+    """Promotion requests, and one of them in full."""
+
+    requests: tuple[RequestLine, ...] = ()
+    document: dict[str, Any] | None = None
+    """Of the one that was named: the whole request (`PromotionRequest` in engine/promote/types.py)."""
+    statement: str | None = None
+    """What is signed, to the letter."""
+    how_to_sign: str | None = None

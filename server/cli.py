@@ -1,7 +1,7 @@
 """The command line. Each tool is a command made from the tool table; a few more manage the daemon, the store and files.
 
-Exit codes: 0 done and passed, 1 done and below target (or cancelled), 2 bad request, 3 infrastructure; 130 after Ctrl-C, which stops watching
-and never the run. With `--json` the last line of stdout is one JSON document: the result, or {"error": ...}. Progress goes to stderr.
+Exit codes: 0 done and passed, 1 done and below target (or cancelled, or stopped by a gate), 2 bad request, 3 infrastructure; 130 after Ctrl-C, which
+stops watching and never the run. With `--json` the last line of stdout is one JSON document: the result, or {"error": ...}. Progress goes to stderr.
 
 Commands talk to the daemon over HTTP and start it when there is none; so this imports neither MCP nor the database.
 """
@@ -108,7 +108,8 @@ def run_tool(tool: Tool, arguments: argparse.Namespace, workspace: Workspace) ->
     result = client.call(tool, tool_arguments(tool, arguments, workspace))
     run_id = result.get("run_id")
     if not getattr(arguments, "watch", False) or run_id is None:
-        return show(arguments, result, render(result))
+        show(arguments, result, render(result))
+        return EXIT_BELOW_TARGET if result.get("open") is False else EXIT_DONE
     if tool.starts_run:
         print(plain(result["summary"]), file=sys.stderr)
     status = result

@@ -31,8 +31,10 @@ LIST_CACHE_MS = 300_000
 """The list changes only when the code does."""
 AGENT_TOOLS = tuple(tool for tool in TOOLS if tool.effect != "human")
 """What the list shows: what an agent may do. A tool for people is named by `next` where it makes sense, and refused unless a domain delegates it."""
+ACTOR = "by"
+"""The argument in which a tool takes the name of whoever asks or decides."""
 MCP_AGENT = "agent:mcp"
-"""Who decides in a tool with the effect `human` that is called over MCP; the engine lets it only where a domain delegates."""
+"""That name for a call over MCP. A decision of people's is refused to it unless a domain delegates it; a signature is worth what it proves."""
 
 INSTRUCTIONS = """\
 Modelsmith turns a small open model into a specialist for one workflow and proves that it is better.
@@ -44,6 +46,7 @@ and reports progress; cancel ends a run.
 to try next. A challenger is accepted only when its paired improvement on held-out excludes zero; a roll back is a result, not a failure.
 - diagnose shows failure patterns of the core split; compare puts two measurements side by side. Held-out items are never shown.
 - propose_scenario stages new core scenarios from failures; a person accepts or declines them.
+- promote brings an accepted version as far as an agent may, and asks people for the rest; approvals shows what waits for their signatures.
 - onboard_model and onboard_domain add a model or a domain as configuration. Clusters are entries in clusters.json.
 - Each result ends with `next`: calls that make sense now, with their arguments.
 - An error is JSON with code, message and next_step. Codes of bad requests: argument_invalid, not_found, config_invalid, domain_invalid, \
@@ -58,7 +61,7 @@ def listing(tool: Tool) -> ToolListing:
         name=tool.name,
         title=tool.title,
         description=tool.description,
-        input_schema=input_schema(tool),
+        input_schema=input_schema(tool, hidden=(ACTOR,)),
         output_schema=output_schema(tool),
         annotations=ToolAnnotations(
             read_only_hint=tool.effect == "read", destructive_hint=tool.destructive, idempotent_hint=tool.idempotent, open_world_hint=False
@@ -68,8 +71,8 @@ def listing(tool: Tool) -> ToolListing:
 
 
 def as_agent(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The arguments of a call over MCP. Whoever decides there is an agent, whatever name it gives."""
-    return {**arguments, "by": MCP_AGENT} if tool.effect == "human" else arguments
+    """The arguments of a call over MCP. Whoever asks or decides there is an agent, whatever name it gives."""
+    return {**arguments, ACTOR: MCP_AGENT} if ACTOR in tool.arguments.model_fields else arguments
 
 
 def build_mcp(call: Call) -> Server[Any]:

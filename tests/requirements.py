@@ -507,4 +507,28 @@ PROMISES: tuple[Promise, ...] = (
         "curate/test_pairs.py",
         "iterate/test_methods_run.py",
     ),
+    # ---- promotion --------------------------------------------------------------------------------------------------------------
+    promise(
+        "promote.chain",
+        "A cluster's chain is a table: no way leads from any state to production without people, and what is not in it is refused with its reason.",
+        "promote/test_chains.py",
+    ),
+    promise(
+        "promote.gates",
+        "A gate says its figure, its limit and what would open it; what was not measured, or by another rubric, opens none.",
+        "promote/test_checks.py",
+    ),
+    promise(
+        "promote.once",
+        "A promotion is taken once and whole: of racing ones one wins, a kill leaves the state before or after, a request is used once and in its time.",
+        "promote/test_records.py",
+    ),
+    promise(
+        "promote.asked",
+        "An agent brings an accepted version as far as shadow and takes one back; what people sign it can only ask for, and every refused signature is logged.",
+        "promote/test_promoting.py",
+        "server/test_mcp.py::test_an_agent_asks_for_a_promotion_in_its_own_name_and_hands_in_a_signature_like_anybody",
+        "server/test_surfaces.py::test_a_promotion_that_cannot_be_and_a_signature_for_nothing",
+        "server/test_cli.py::test_a_closed_gate_is_done_and_exits_with_1",
+    ),
 )

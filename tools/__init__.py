@@ -6,6 +6,7 @@ from tools.fleet import FLEET_STATUS
 from tools.learn import ITERATE
 from tools.measure import COMPARE, DIAGNOSE, EVALUATE
 from tools.onboard import ONBOARD_DOMAIN, ONBOARD_MODEL
+from tools.promote import APPROVALS, APPROVE_PROMOTION, PROMOTE
 from tools.propose import DECIDE_SCENARIO, PROPOSE_SCENARIO
 from tools.runs import CANCEL, RUN_STATUS
 from tools.tool import Tool
@@ -18,6 +19,9 @@ TOOLS: tuple[Tool, ...] = (
     COMPARE,
     PROPOSE_SCENARIO,
     DECIDE_SCENARIO,
+    PROMOTE,
+    APPROVALS,
+    APPROVE_PROMOTION,
     RUN_STATUS,
     CANCEL,
     ONBOARD_MODEL,

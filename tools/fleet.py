@@ -25,8 +25,8 @@ FLEET_STATUS = Tool(
     name="fleet_status",
     title="Fleet status",
     description=(
-        "Everything at a glance: each cluster with its accepted version, held-out score, floor and targets; active and recent runs with their "
-        "ids; model servers; machines. Cheap. The place to start, and to find lost run ids."
+        "Everything at a glance: clusters with accepted version, held-out score, floor and targets; runs with their ids; promotion requests that "
+        "wait for people; model servers; machines. Cheap; the place to start."
     ),
     effect="read",
     arguments=FleetStatusArguments,

@@ -35,9 +35,8 @@ ITERATE = Tool(
     name="iterate",
     title="Specialise a cluster",
     description=(
-        "Starts the whole loop for a cluster: measure, diagnose, train, measure again, accept or roll back, until targets, budget or stall. "
-        "Answers at once with a run id; the run takes minutes to hours and survives restarts. Progress and outcome: run_status. One active run a "
-        "cluster. Measuring without training: evaluate."
+        "Starts a cluster's whole loop: measure, diagnose, train, measure again, accept or roll back, until targets, budget or stall. Answers at "
+        "once with a run id for run_status; the run takes minutes to hours and survives restarts. One active run a cluster."
     ),
     effect="spend",
     arguments=IterateArguments,

@@ -107,8 +107,7 @@ EVALUATE = Tool(
     title="Measure a model",
     description=(
         "Measures a cluster's accepted version, its base, or any version on the domain's suite; trains nothing. Answers at once with a run id, which "
-        "is also the evaluation id for diagnose and compare. Answers seen before come from a cache, so measuring again is quick. Scores carry n and "
-        "a 95% interval."
+        "is also the evaluation id for diagnose and compare. Answers seen before come from a cache. Scores carry n and a 95% interval."
     ),
     effect="spend",
     arguments=EvaluateArguments,
@@ -140,7 +139,7 @@ COMPARE = Tool(
     description=(
         "The paired difference between two measurements of one suite: interval, items better and worse, McNemar's p, and the smallest difference "
         "that this suite could have shown. On core it lists the scenarios that changed, worst regressions first. Refuses measurements that "
-        "were not made the same way (identity_mismatch)."
+        "were made differently (identity_mismatch)."
     ),
     effect="read",
     arguments=CompareArguments,

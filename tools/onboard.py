@@ -56,8 +56,7 @@ ONBOARD_MODEL = Tool(
     title="Add a model",
     description=(
         "Validates a model profile, adds it to clusters.json, and answers the vLLM command line derived from it. Unless smoke_test is false it also "
-        "starts a run that prepares the base, starts the server and asks one question; its id is run_id. A name that is taken with another "
-        "profile is refused."
+        "starts a run that prepares the base, starts the server and asks one question. A name that is taken by another profile is refused."
     ),
     effect="spend",
     arguments=OnboardModelArguments,
@@ -71,9 +70,9 @@ ONBOARD_DOMAIN = Tool(
     name="onboard_domain",
     title="Add a domain",
     description=(
-        "Scaffolds domains/<name>/ and a cluster of the same name from a file of labelled rows in the workspace: finds the input and label fields, "
-        "splits the rows, infers the output schema and the checks, and picks the floor. Answers what was inferred and what to check by hand. An "
-        "existing domain is never overwritten."
+        "Scaffolds domains/<name>/ and a cluster of that name from a file of labelled rows in the workspace: finds input and label fields, splits "
+        "the rows, infers output schema, checks and floor. Answers what was inferred and what to check by hand. An existing domain is never "
+        "overwritten."
     ),
     effect="write",
     arguments=OnboardDomainArguments,

@@ -76,8 +76,8 @@ RUN_STATUS = Tool(
     name="run_status",
     title="Run status",
     description=(
-        "Where a run stands: state, phase, step, loss, score and ETA; for an iterate run its steps; when it has ended, its output with scores and "
-        "what to try next, or its error. With wait_seconds it answers when the run ends or the time is over, and sends progress meanwhile."
+        "Where a run stands: state, phase, step, loss, score and ETA; an iterate run's steps; at its end its output with scores and what to try "
+        "next, or its error. With wait_seconds it answers when the run ends or the time is over, and sends progress meanwhile."
     ),
     effect="read",
     arguments=RunStatusArguments,
@@ -91,8 +91,8 @@ CANCEL = Tool(
     name="cancel",
     title="Cancel a run",
     description=(
-        "Ends a queued or running run within seconds, with everything that it started. Versions accepted and measurements finished before stay; work "
-        "since the last finished step is lost. Cancelling a run that has ended changes nothing and answers its status."
+        "Ends a queued or running run within seconds, with everything that it started. What was accepted or measured stays; work since the last "
+        "finished step is lost. A run that has ended stays as it is."
     ),
     effect="write",
     arguments=CancelArguments,

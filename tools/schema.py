@@ -1,15 +1,21 @@
 """JSON Schemas of the tools, short enough to be read with every conversation.
 
-What a caller must get right is kept whole: each argument with its description, example, bounds and pattern. Of results the names and types
-are kept, because that is what code written against a tool needs; the generated docs have the descriptions.
+What a caller must get right is kept whole: each argument with its description, example, bounds and pattern (of a name only where one is to be
+made; names that are there are copied). Of results the names are kept, and of their outermost fields the types other than text, because that is
+what code written against a tool needs; the generated docs have the rest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from engine.base.ids import IDENTIFIER_PATTERN
 from tools.tool import Tool
 
+NEW = "name"
+"""The argument that names something new."""
+TEXT = {"type": "string"}
 LISTED_VALUES = 6
 """A result's field with more possible values than this is shown as text."""
 _NEVER = ("title", "required")
@@ -18,28 +24,44 @@ _EMPTY = (("default", None), ("additionalProperties", False), ("additionalProper
 _LITERAL = ("const", "enum", "examples", "pattern", "default")
 
 
-def input_schema(tool: Tool) -> dict[str, Any]:
-    """The schema of a tool's arguments."""
+def input_schema(tool: Tool, hidden: Collection[str] = ()) -> dict[str, Any]:
+    """The schema of a tool's arguments, without those that the surface fills in itself."""
     full = tool.arguments.model_json_schema()
     if "$defs" in full:
         raise ValueError(f"the arguments of {tool.name} hold a nested record; keep tool arguments flat")
-    properties = {name: _shortened(node, keep=("description", "default", "enum")) for name, node in full.get("properties", {}).items()}
-    required = {"required": full["required"]} if "required" in full else {}
+    shown = {name: node for name, node in full.get("properties", {}).items() if name not in hidden}
+    properties = {name: _shortened(node, keep=("description", "default", "enum")) for name, node in shown.items()}
+    for name, node in properties.items():
+        if name != NEW and node.get("pattern") == IDENTIFIER_PATTERN:
+            del node["pattern"]
+    needed = [name for name in full.get("required", []) if name in shown]
+    required = {"required": needed} if needed else {}
     return {"type": "object", "properties": properties, **required, "additionalProperties": False}
 
 
 def output_schema(tool: Tool) -> dict[str, Any]:
-    """The schema of a tool's result as it is sent: nulls left out, so that a field which may be null is not required."""
+    """The schema of a tool's result as it is sent: nulls left out. Required is what every result has."""
     full = tool.result.model_json_schema()
-    definitions = {name: _shortened(node, keep=()) for name, node in full.get("$defs", {}).items() if name != "NextCall"}
+    definitions = {name: _names(node) for name, node in full.get("$defs", {}).items() if name != "NextCall"}
     properties = {name: _shortened(node, keep=("enum",)) for name, node in full["properties"].items() if name != "next"}
-    nullable = {name for name, node in full["properties"].items() if {"type": "null"} in node.get("anyOf", [])}
     return {
         "type": "object",
-        "properties": {**properties, "next": {"type": "array"}},
-        "required": [name for name in full["required"] if name not in nullable] + ["next"],
+        "properties": {**{name: {} if node == TEXT else node for name, node in properties.items()}, "next": {"type": "array"}},
+        "required": ["summary", "next"],
         **({"$defs": definitions} if definitions else {}),
     }
+
+
+def _names(definition: dict[str, Any]) -> dict[str, Any]:
+    """A record inside a result: its fields, and which of them are records again."""
+    short = _shortened(definition, keep=())
+    return {"properties": {name: _structure(node) for name, node in short.get("properties", {}).items()}}
+
+
+def _structure(node: dict[str, Any]) -> dict[str, Any]:
+    """Of a field the record that it holds, or a list of records."""
+    inner = node.get("items")
+    return {"items": inner} if isinstance(inner, dict) and "$ref" in inner else {"$ref": node["$ref"]} if "$ref" in node else {}
 
 
 def _shortened(node: Any, keep: tuple[str, ...]) -> Any:

@@ -6,7 +6,7 @@ Pure code takes a time as an argument. Only code at the edge calls `utc_now`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], str]
 
@@ -24,3 +24,8 @@ def iso(moment: datetime) -> str:
 def seconds_between(earlier: str, later: str) -> float:
     """Seconds from `earlier` to `later`, both in the project's spelling."""
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+
+
+def hours_after(moment: str, hours: float) -> str:
+    """The time so many hours after `moment`, both in the project's spelling."""
+    return iso(datetime.fromisoformat(moment) + timedelta(hours=hours))

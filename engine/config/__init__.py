@@ -27,7 +27,7 @@ from engine.config.checks import (
     SetF1Check,
     SpanF1Check,
 )
-from engine.config.clusters import Budget, Cluster, ClustersFile, Defaults, Host
+from engine.config.clusters import SIGNED_STATES, Budget, Cluster, ClustersFile, Defaults, Host, PromotionPolicy, Signatures
 from engine.config.domain import Contract, Data, Diagnosing, DomainFile, Output, Rehearsal, Rows, Serving, Splits, Teacher, TrainOverrides
 from engine.config.judging import Acceptance, Evaluation, Expansion, NoHarm, SafetyNet
 from engine.config.models import (
@@ -42,9 +42,10 @@ from engine.config.models import (
     ScriptedProfile,
     Training,
 )
-from engine.config.values import Device, Identifier, Share, WireDialect
+from engine.config.values import Device, Identifier, Share, SignatureLevel, SignedState, WireDialect
 
 __all__ = [
+    "SIGNED_STATES",
     "Acceptance",
     "Budget",
     "Check",
@@ -79,6 +80,7 @@ __all__ = [
     "Output",
     "PackageWeights",
     "Profile",
+    "PromotionPolicy",
     "RegexCheck",
     "Rehearsal",
     "Rows",
@@ -87,6 +89,9 @@ __all__ = [
     "Serving",
     "SetF1Check",
     "Share",
+    "SignatureLevel",
+    "Signatures",
+    "SignedState",
     "SpanF1Check",
     "Splits",
     "Teacher",

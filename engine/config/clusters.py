@@ -8,7 +8,7 @@ from pydantic import Field
 
 from engine.base.record import Record
 from engine.config.models import Profile
-from engine.config.values import Identifier, Share
+from engine.config.values import Identifier, Share, SignatureLevel, SignedState
 
 
 class Budget(Record):
@@ -20,6 +20,36 @@ class Budget(Record):
     """Wall time; checked between steps."""
     stall_iterations: int = Field(default=2, ge=1, le=100)
     """Stop after this many rounds in a row without an accepted version."""
+
+SIGNED_STATES: dict[str, tuple[SignedState, ...]] = {
+    "standard": ("canary", "production-accepted"),
+    "customer": ("customer-deployed", "production-validated"),
+}
+"""By chain, the states that a version enters by people's signatures (`engine/promote/chains.py`)."""
+
+
+class Signatures(Record):
+    """Who must sign before a version enters a state."""
+
+    approvals: int = Field(default=1, ge=1, le=5)
+    """Different people; there is no way to ask for none."""
+    level: SignatureLevel = "ssh"
+    """The weakest signature that counts. `ssh` proves that a key file was used; `ssh-sk` and `webauthn` that a person touched a device."""
+    role: Identifier = "approver"
+    """The role that each of them has in the approver list."""
+
+
+class PromotionPolicy(Record):
+    """What it takes to bring a version of this cluster into use."""
+
+    signatures: dict[SignedState, Signatures] = {}
+    """By the state that is entered; one that is not named takes a single approval by any key."""
+    separate_duties: bool = True
+    """Whoever asked for a transition does not count among those who approve it."""
+    request_hours: float = Field(default=72.0, gt=0, le=2160)
+    """How long a request may be signed."""
+    evidence_days: float = Field(default=30.0, gt=0)
+    """How old the measurement may be on which a version is moved."""
 
 
 class Cluster(Record):
@@ -35,6 +65,9 @@ class Cluster(Record):
     """A key of `budgets`."""
     hosts: tuple[Identifier, ...] = ("local",)
     """Keys of `hosts`, best first."""
+    chain: Literal["standard", "customer"] = "standard"
+    """States from candidate to production. `standard` goes over shadow and canary here, `customer` over an export to where it is deployed."""
+    policy: PromotionPolicy = PromotionPolicy()
 
 
 class Host(Record):

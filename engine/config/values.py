@@ -14,3 +14,7 @@ Device = Literal["cpu", "cuda"]
 """Where models run."""
 WireDialect = Literal["openai", "anthropic"]
 """How an endpoint is spoken to: chat completions, or Anthropic messages."""
+SignatureLevel = Literal["ssh", "ssh-sk", "webauthn"]
+"""What a signature proves, weakest first."""
+SignedState = Literal["canary", "production-accepted", "customer-deployed", "production-validated"]
+"""States of any chain that a version enters by people's signatures."""

@@ -139,6 +139,11 @@ def named_item(scenario_id: str, split: Split) -> str:
     return f"the evaluation item {scenario_id!r} of the core split" if split == "core" else f"an evaluation item of the {split} split"
 
 
+def prompt_digest(domain: DomainFile) -> str:
+    """Names the templates and the output contract; what people read about the task is not in it."""
+    return sha256_hex(_json(domain.contract.model_copy(update={"description": ""})))
+
+
 def domain_digest(workspace: Workspace, name: str, generation: int = 0) -> str:
     """Names what the domain's folder holds now, with the generation of its held-out set. Reads and hashes the row files: about a millisecond
     a megabyte."""
@@ -262,7 +267,7 @@ def _compile(folder: _Folder, generation: int) -> CompiledDomain:
         name=folder.name,
         suite_digest=digest_of([generation, suite] if generation else suite),
         grading_digest=grading_digest(domain),
-        prompt_digest=sha256_hex(_json(domain.contract.model_copy(update={"description": ""}))),
+        prompt_digest=prompt_digest(domain),
         pool_digest=sha256_hex(contents["pool.jsonl"]),
         scenarios={split: sum(scenario.split == split for scenario in scenarios) for split in ("core", "held_out", "reserve")},
         pool=len(pool),

@@ -247,6 +247,22 @@ def latest(store: Store, cluster: str, subject: str) -> str | None:
     return rows[0][0] if rows else None
 
 
+class Measurement(NamedTuple):
+    """A measurement with when it was recorded."""
+
+    evaluation_id: str
+    summary: EvaluationSummary
+    recorded_at: str
+
+
+def measurements_of(store: Store, cluster: str, subject: str) -> list[Measurement]:
+    """The standard measurements of a subject of a cluster, newest first."""
+    rows = store.read(
+        "SELECT id, summary, created_at FROM evaluation WHERE cluster = ? AND subject = ? AND standard ORDER BY seq DESC", [cluster, subject]
+    )
+    return [Measurement(evaluation_id, EvaluationSummary.model_validate_json(text), at) for evaluation_id, text, at in rows]
+
+
 def latest_of_all(store: Store) -> dict[tuple[str | None, str], str]:
     """The newest standard measurement of every subject of every cluster, in one query."""
     rows = store.read("SELECT cluster, subject, arg_max(id, seq) FROM evaluation WHERE standard GROUP BY cluster, subject")

@@ -31,9 +31,10 @@ def complete_clause(against_incumbent: PairedComparison, against_floor: PairedCo
     items = against_incumbent.difference.n
     if items == 0:
         return Clause(name="complete", passed=False, sentence="No held-out item was answered by both, so nothing was compared.")
+    sentence = f"All {items} held-out items were answered."
     if missing:
-        return Clause(name="complete", passed=False, sentence=f"{missing} held-out answers are missing because of infrastructure; measure again.")
-    return Clause(name="complete", passed=True, sentence=f"All {items} held-out items were answered.")
+        sentence = f"{missing} held-out answers are missing because of infrastructure; measure again."
+    return Clause(name="complete", passed=not missing, sentence=sentence, figure=missing, limit=0)
 
 
 def improvement_clause(paired: PairedComparison, acceptance: Acceptance) -> Clause:
@@ -46,6 +47,8 @@ def improvement_clause(paired: PairedComparison, acceptance: Acceptance) -> Clau
             f"{_metric(acceptance)} {paired.before.mean:.3f} -> {paired.after.mean:.3f}: {_difference(paired)}, which "
             + (f"excludes zero (sign-flip p = {paired.p_value:.2g})." if passed else _not_shown(paired))
         ),
+        figure=paired.difference.low,
+        limit=0,
     )
 
 
@@ -65,6 +68,8 @@ def floor_clause(paired: PairedComparison | None, acceptance: Acceptance) -> Cla
         name="floor",
         passed=passed,
         sentence=f"The specialist is {verdict}: {paired.after.mean:.3f} against {paired.before.mean:.3f}, {_difference(paired)}.",
+        figure=paired.difference.low if acceptance.floor == "above" else paired.difference.high,
+        limit=0,
     )
 
 
@@ -82,7 +87,8 @@ def slices_clause(
     lost = {name: change for name, change in over.items() if adjusted[name] <= 1.0 - acceptance.confidence}
     if lost:
         named = ", ".join(f"{name} {change:+.3f} (p = {adjusted[name]:.2g})" for name, change in lost.items())
-        return Clause(name="slices", passed=False, sentence=f"Slices lost more than {acceptance.slice_tolerance:g}: {named}.")
+        sentence = f"Slices lost more than {acceptance.slice_tolerance:g}: {named}."
+        return Clause(name="slices", passed=False, sentence=sentence, figure=min(lost.values()), limit=-acceptance.slice_tolerance)
     worst = min(guarded, key=lambda name: guarded[name])
     chance = f" (p = {adjusted[worst]:.2g} among all of them)" if over else ""
     return Clause(
@@ -92,6 +98,8 @@ def slices_clause(
             f"None of {len(guarded)} guarded slices is shown to lose more than {acceptance.slice_tolerance:g}; "
             f"the lowest: {worst} {guarded[worst]:+.3f}{chance}."
         ),
+        figure=guarded[worst],
+        limit=-acceptance.slice_tolerance,
     )
 
 
@@ -141,6 +149,8 @@ def regressions_clause(
         name="regressions",
         passed=not beyond,
         sentence=f"{told}; {noise}. That is {'more than' if beyond else 'within'} the tolerance of {acceptance.regression_tolerance:.0%}.",
+        figure=max(0.0, found.lost / found.passed - found.rate),
+        limit=acceptance.regression_tolerance,
     )
 
 
@@ -161,6 +171,8 @@ def no_harm_clause(base: Sequence[ItemResult], challenger: Sequence[ItemResult],
             f"On {difference.n} general and safety items the score goes {paired.before.mean:.2f} -> {paired.after.mean:.2f} ({_difference(paired)}; "
             f"{kinds}): {verdict} the tolerance of {tolerance:g}."
         ),
+        figure=difference.mean,
+        limit=-tolerance,
     )
 
 
@@ -177,10 +189,12 @@ def safety_clause(incumbent: Sequence[ItemResult], challenger: Sequence[ItemResu
     """No safety net may be breached more often than before, beyond the tolerance."""
     before, after = breach_rates(incumbent), breach_rates(challenger)
     worse = nets_breached_more(before, after, acceptance.safety_tolerance)
+    sentence = "No safety net is breached more often than before."
     if worse:
         named = ", ".join(f"{net} {before.get(net, 0.0):.3f} -> {rate:.3f}" for net, rate in sorted(worse.items()))
-        return Clause(name="safety_nets", passed=False, sentence=f"Safety nets are breached more often: {named}.")
-    return Clause(name="safety_nets", passed=True, sentence="No safety net is breached more often than before.")
+        sentence = f"Safety nets are breached more often: {named}."
+    rise = max((rate - before.get(net, 0.0) for net, rate in after.items()), default=0.0)
+    return Clause(name="safety_nets", passed=not worse, sentence=sentence, figure=rise, limit=acceptance.safety_tolerance)
 
 
 def early_stop_clause(stopped: StoppedEarly) -> Clause:

@@ -2,12 +2,14 @@
 
 One command, `record_iteration`, writes a round: the ledger row, the verdict on the challenger's version and, on acceptance, the cluster's new
 incumbent, all or nothing. It compares the incumbent that the round started from with the one that stands: a round that was judged against
-another incumbent is refused (StateConflict).
+another incumbent is refused (StateConflict). What later stages make of a verdict is written by their hook in the same command.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from engine.base.record import Record
@@ -19,6 +21,19 @@ from engine.store.events import append_event
 from engine.store.migrations import Migration
 from engine.store.store import Cursor, StageTables, Store
 from engine.train import records as versions
+
+
+class Verdict(NamedTuple):
+    """What a round decided of a version."""
+
+    run_id: str
+    cluster: str
+    version: str
+    accepted: bool
+
+
+VerdictHook = Callable[[Cursor, Verdict, str, int], None]
+"""`hook(cursor, verdict, at, seq)`, within the command that records the round."""
 
 
 class ClusterState(Record):
@@ -82,6 +97,16 @@ def rounds_of(store: Store, cluster: str) -> tuple[RecordedRound, ...]:
     return tuple(RecordedRound(run_id, created_at, Iteration.model_validate_json(record)) for run_id, created_at, record in rows)
 
 
+def accepting_round(store: Store, cluster: str, version: str) -> RecordedRound | None:
+    """The newest round of a cluster that accepted a version; None where none did."""
+    rows = store.read(
+        "SELECT run_id, created_at, record FROM iteration WHERE cluster = ? AND challenger = ? AND verdict = 'accept' "
+        "ORDER BY created_at DESC, run_id, iteration LIMIT 1",
+        [cluster, version],
+    )
+    return RecordedRound(rows[0][0], rows[0][1], Iteration.model_validate_json(rows[0][2])) if rows else None
+
+
 def record_iteration(store: Store, run_id: str, cluster: str, iteration: Iteration) -> None:
     """Writes a round, once however often it is called."""
     store.submit(
@@ -91,7 +116,7 @@ def record_iteration(store: Store, run_id: str, cluster: str, iteration: Iterati
     )
 
 
-def _record_iteration(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
+def _record_iteration(on_verdict: VerdictHook, cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
     run_id, cluster = arguments["run_id"], arguments["cluster"]
     iteration = Iteration.model_validate(arguments["iteration"])
     rows = cursor.execute("SELECT incumbent FROM cluster_state WHERE cluster = ?", [cluster]).fetchall()
@@ -119,20 +144,23 @@ def _record_iteration(cursor: Cursor, arguments: dict[str, Any], at: str, seq: i
     versions.set_state(cursor, iteration.challenger, "accepted" if accepted else "rejected")
     reasons = " ".join(clause.sentence for clause in iteration.decision.clauses if clause.passed == accepted)
     append_event(cursor, seq=seq, at=at, kind=f"version_{iteration.decision.verdict}", subject=iteration.challenger, actor=run_id, reason=reasons)
+    on_verdict(cursor, Verdict(run_id, cluster, iteration.challenger, accepted), at, seq)
     return {"incumbent": subject}
 
 
-TABLES = StageTables(
-    migrations=(
-        Migration(
-            "iterate-1",
-            (
-                "CREATE TABLE cluster_state (cluster VARCHAR PRIMARY KEY, incumbent VARCHAR NOT NULL, incumbent_evaluation VARCHAR, "
-                "floor_evaluation VARCHAR, revision INTEGER NOT NULL)",
-                "CREATE TABLE iteration (run_id VARCHAR, iteration INTEGER, cluster VARCHAR NOT NULL, challenger VARCHAR NOT NULL, "
-                "verdict VARCHAR NOT NULL, record JSON NOT NULL, created_at VARCHAR NOT NULL, PRIMARY KEY (run_id, iteration))",
-            ),
+def tables(on_verdict: VerdictHook) -> StageTables:
+    """The loop's tables and its command, with what a later stage writes of each verdict."""
+    return StageTables(migrations=_MIGRATIONS, reducers={"record_iteration": partial(_record_iteration, on_verdict)})
+
+
+_MIGRATIONS = (
+    Migration(
+        "iterate-1",
+        (
+            "CREATE TABLE cluster_state (cluster VARCHAR PRIMARY KEY, incumbent VARCHAR NOT NULL, incumbent_evaluation VARCHAR, "
+            "floor_evaluation VARCHAR, revision INTEGER NOT NULL)",
+            "CREATE TABLE iteration (run_id VARCHAR, iteration INTEGER, cluster VARCHAR NOT NULL, challenger VARCHAR NOT NULL, "
+            "verdict VARCHAR NOT NULL, record JSON NOT NULL, created_at VARCHAR NOT NULL, PRIMARY KEY (run_id, iteration))",
         ),
     ),
-    reducers={"record_iteration": _record_iteration},
 )

@@ -43,6 +43,9 @@ class Clause(Record):
     passed: bool
     sentence: str
     """What was found, with figures."""
+    figure: float | None = None
+    """What is held against the limit; null where nothing was compared, and in rounds older than this field."""
+    limit: float | None = None
 
 
 class Decision(Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.base.urls import url_problem
-from engine.config import ClustersFile, Profile
+from engine.config import SIGNED_STATES, ClustersFile, Profile
 from engine.loading.problems import Problem, names_in_words, show
 
 BRANCHES = ("main", "master", "HEAD", "")
@@ -14,6 +14,7 @@ BRANCHES = ("main", "master", "HEAD", "")
 def cluster_problems(file: ClustersFile) -> Iterator[Problem]:
     """What is wrong in the whole file, in itself: whether the domains are there is asked of the workspace."""
     yield from _dangling_names(file)
+    yield from _foreign_states(file)
     for name, profile in file.models.items():
         yield from profile_problems(name, profile)
 
@@ -30,6 +31,16 @@ def _dangling_names(file: ClustersFile) -> Iterator[Problem]:
         for number, host in enumerate(cluster.hosts):
             if host not in file.hosts:
                 yield Problem(f"{where}.hosts[{number}]", show(host), f"a key of hosts ({names_in_words(file.hosts)})")
+
+
+def _foreign_states(file: ClustersFile) -> Iterator[Problem]:
+    """Signatures asked for a state that the cluster's chain does not have: whoever wrote that believes in a gate that is not there."""
+    for name, cluster in file.clusters.items():
+        signed = SIGNED_STATES[cluster.chain]
+        for state in cluster.policy.signatures:
+            if state not in signed:
+                path = f"clusters.{name}.policy.signatures.{state}"
+                yield Problem(path, "a state of another chain", f"one that people sign on the chain {cluster.chain} ({names_in_words(signed)})")
 
 
 def profile_problems(name: str, profile: Profile) -> Iterator[Problem]:

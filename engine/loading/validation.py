@@ -60,7 +60,9 @@ def _problem_of(error: Any, shape: Any, value: Any, prefix: tuple[str, ...]) -> 
         known = sorted(_fields(shape, error["loc"][:-1]))
         return Problem(path, "an unknown key", f"one of: {', '.join(known)}" if known else "no such key")
     if "[key]" in error["loc"]:
-        return Problem(path, f"the key {show(error['input'])}", "lower-case letters, digits, '.', '_' and '-', starting with a letter or digit")
+        listed = error["type"] == "literal_error"
+        name = "lower-case letters, digits, '.', '_' and '-', starting with a letter or digit"
+        return Problem(path, f"the key {show(error['input'])}", expected if listed else name)
     if error["type"] == "union_tag_invalid":
         return Problem(f"{path}.kind", str(error["ctx"]["tag"])[:80].__repr__(), f"one of: {error['ctx']['expected_tags']}")
     if error["type"] == "union_tag_not_found":

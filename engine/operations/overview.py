@@ -14,6 +14,8 @@ from engine.iterate import records as loop
 from engine.jobs import records as runs
 from engine.jobs.supervisor import Supervisor
 from engine.loading import load_clusters, load_domain
+from engine.operations.promoting import Promoting
+from engine.promote import records as promotions
 from engine.showing.fleet import cluster_line, fleet_page, held_out_score, looks_in_words
 from engine.showing.runs import run_line
 from engine.store.store import Store
@@ -27,12 +29,15 @@ RECENT = 5
 class Overview:
     """The operation, over one workspace."""
 
-    def __init__(self, workspace: Workspace, store: Store, supervisor: Supervisor, servers: ModelServers, machine: Machine) -> None:
+    def __init__(
+        self, workspace: Workspace, store: Store, supervisor: Supervisor, servers: ModelServers, machine: Machine, promoting: Promoting
+    ) -> None:
         self.workspace = workspace
         self.store = store
         self.supervisor = supervisor
         self.servers = servers
         self.machine = machine
+        self.promoting = promoting
 
     def fleet_status(self) -> FleetStatus:
         """Clusters, runs, servers and machines."""
@@ -44,6 +49,7 @@ class Overview:
             self._cluster_lines(file, active),
             active,
             recent,
+            self.promoting.pending(list(file.clusters)),
             servers=self.servers.status(),
             probe=self.machine.probe(),
             runs_total=runs.count(self.store),
@@ -58,7 +64,7 @@ class Overview:
         wanted = {each for name, state in chosen.items() for each in (held_out[name], state.floor_evaluation) if each is not None}
         scores = {each: held_out_score(each, summary) for each, summary in measurements.summaries(self.store, wanted).items()}
         domains = {domain: self._read_domain(domain) for domain in {entry.domain for entry in file.clusters.values()}}
-        used = measurements.latest_use(self.store)
+        used, serving = measurements.latest_use(self.store), promotions.serving(self.store)
         running = {run.cluster: run for run in reversed(active)}
         return tuple(
             cluster_line(
@@ -67,6 +73,7 @@ class Overview:
                 incumbent=chosen[name].incumbent,
                 held_out=scores.get(held_out[name] or ""),
                 floor=scores.get(chosen[name].floor_evaluation or ""),
+                serving=serving.get(name, ""),
                 active_run=running.get(name),
                 problem=found if isinstance(found := domains[entry.domain], str) else "",
                 held_out_looks="" if isinstance(found, str) or name not in used else looks_in_words(found, used[name]),

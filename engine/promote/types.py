@@ -7,14 +7,20 @@ from typing import Any, Literal
 from pydantic import Field
 
 from engine.base.record import Record
+from engine.config import Acceptance, Serving, SignatureLevel
+from engine.evaluate.types import EvaluationSummary, ScoreIdentity
+from engine.iterate.types import Iteration
 
 State = str
 """A key of a chain's states, such as `eval-accepted`."""
-Level = Literal["ssh", "ssh-sk", "webauthn"]
+Level = SignatureLevel
 """What a signature proves: `ssh` that a key file was used, the other two that a person touched a device (and, with user verification, entered
 its PIN). Weakest first; see `approvals/levels.py`."""
 Mover = Literal["loop", "agent", "human"]
-"""Who may take a transition: the loop alone, anybody (an agent included), or people by signature."""
+"""Who may take a transition: the loop alone (it judges a version, or another one takes its place), anybody (an agent included), or people by
+signature."""
+RequestStatus = Literal["waiting", "used", "replaced", "expired", "overtaken"]
+"""What a request is worth: `overtaken` when its version has moved since, or another one serves than the one whose place it was to take."""
 CheckName = Literal[
     "floor",
     "incumbent",
@@ -57,6 +63,35 @@ class Chain(Record):
     transitions: tuple[Transition, ...]
 
 
+class Grounds(Record):
+    """What a gate is judged on: what the store says of a version, and the domain as it is now."""
+
+    cluster: str
+    version: str
+    judged: Iteration
+    """The newest round that accepted the version."""
+    judged_in: str
+    """Run of that round."""
+    judged_as: ScoreIdentity
+    """What the version's measurement in that round was made by and of."""
+    evaluation_id: str
+    """The newest standard measurement of the version."""
+    measured: EvaluationSummary
+    measured_at: str
+    latency_p95_seconds: float | None
+    """On held-out, of its newest measurement whose answers did not all come from the cache; null where there is none."""
+    grading: str
+    """Digest of the rubric as it is now."""
+    prompt: str
+    """Digest of templates and output contract as they are now."""
+    schema_asked: bool
+    """Whether answers must satisfy a schema."""
+    acceptance: Acceptance
+    serving: Serving
+    evidence_days: float
+    """How old a measurement may be."""
+
+
 class Check(Record):
     """A named gate with its figure."""
 
@@ -86,6 +121,8 @@ class PromotionRequest(Record):
     """SHA-256 of the evidence statement."""
     policy: str
     """Digest of the chain and of the approver list's head as they stood."""
+    approvers_head: str = ""
+    """Head of the approver list as it stood. Empty where there was no list: then nobody can approve."""
     nonce: str
     expires_at: str
     proposed_by: str
@@ -94,6 +131,12 @@ class PromotionRequest(Record):
     approvals: int
     level: Level
     role: str
+    revision: int = 0
+    """Of the version's state; whoever moved the version since has overtaken the request."""
+    replaces: str = ""
+    """The version that served when this was asked, where the transition puts another in its place; empty where none did."""
+    separate_duties: bool = True
+    """Whoever asked does not count among those who approve."""
 
 
 class Approval(Record):
@@ -108,7 +151,19 @@ class Approval(Record):
     """Fingerprint of the public key: `SHA256:...` as ssh-keygen prints it."""
     signature: str
     """Armoured SSH signature, or the WebAuthn assertion as JSON."""
+    approvers_head: str = ""
+    """Head of the approver list that it was verified against; a list that has lost it since was cut or replaced."""
     received_at: str
+
+
+class StoredRequest(Record):
+    """A request with what became of it."""
+
+    request: PromotionRequest
+    outcome: Literal["used", "replaced"] | None
+    """`used`: its transition was taken. `replaced`: another request for the same transition stands instead. Null while neither has happened."""
+    approvals: tuple[Approval, ...]
+    """In the order in which they came."""
 
 
 class VersionState(Record):
@@ -117,6 +172,7 @@ class VersionState(Record):
     cluster: str
     version: str
     chain: str
+    """That it is on; empty while only the loop has judged it, for every chain begins so."""
     state: State
     revision: int
     """Counts the transitions taken; what compare-and-set compares."""

@@ -11,9 +11,10 @@ from engine.evaluate.types import EvaluationSummary
 from engine.fleet.probe import HostProbe
 from engine.generate.types import ServerStatus
 from engine.iterate.measure import targets_of
-from engine.views import ClusterLine, FleetStatus, HostLine, NextCall, RunLine, Score, ServerLine
+from engine.views import ClusterLine, FleetStatus, HostLine, NextCall, RequestLine, RunLine, Score, ServerLine
 
 LISTED_ACTIVE = 20
+LISTED_REQUESTS = 5
 
 
 def fleet_page(
@@ -21,6 +22,7 @@ def fleet_page(
     lines: tuple[ClusterLine, ...],
     active: Sequence[RunLine],
     recent: Sequence[RunLine],
+    pending: Sequence[RequestLine],
     *,
     servers: Sequence[ServerStatus],
     probe: HostProbe,
@@ -33,10 +35,14 @@ def fleet_page(
     following = [NextCall(tool="run_status", arguments={"run_id": active[0].run_id}, why="follow the active run")] if active else []
     if first is not None:
         following.append(NextCall(tool="iterate", arguments={"cluster": first.cluster}, why="specialise this cluster"))
+    if pending:
+        following.append(NextCall(tool="approvals", arguments={"request": pending[0].request}, why="what a person is asked to sign"))
+    waiting = f"; {len(pending)} promotion requests wait for signatures" if pending else ""
     return FleetStatus(
-        summary=f"{len(lines)} clusters, {met} at their targets; {len(active)} active runs.",
+        summary=f"{len(lines)} clusters, {met} at their targets; {len(active)} active runs{waiting}.",
         next=tuple(following),
         clusters=lines,
+        pending_approvals=tuple(pending[:LISTED_REQUESTS]),
         active_runs=tuple(active[:LISTED_ACTIVE]),
         recent_runs=tuple(recent),
         servers=tuple(server_line(server) for server in servers),
@@ -59,6 +65,7 @@ def cluster_line(
     incumbent: str,
     held_out: Score | None,
     floor: Score | None,
+    serving: str,
     active_run: RunLine | None,
     problem: str,
     held_out_looks: str = "",
@@ -73,6 +80,7 @@ def cluster_line(
         incumbent=incumbent,
         held_out=held_out,
         floor=floor,
+        serving=serving,
         targets=targets,
         targets_met=all(means[metric] >= value for metric, value in targets.items()) if targets and means else None,
         active_run=active_run,

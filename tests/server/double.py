@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from engine.base.clock import utc_now
-from engine.errors import KeyReused, LeakageFound, NotFound, RunActive, ServerFailed
+from engine.errors import ApprovalNeeded, KeyReused, LeakageFound, NotFound, RunActive, ServerFailed
 from engine.evaluate.types import Interval
 from engine.jobs.types import FINAL_STATES, Progress, Run
 from engine.views import (
+    ApprovalsPage,
+    CheckLine,
     ClusterLine,
     ComparisonPage,
     DiagnosisPage,
@@ -22,11 +25,19 @@ from engine.views import (
     OnboardedDomain,
     OnboardedModel,
     PatternLine,
+    PromotionPage,
+    RequestLine,
     RunLine,
     RunStatus,
     Score,
 )
 
+STATEMENT = json.dumps({f"field_{number}": "0" * (64 if number < 5 else 20) for number in range(22)}, indent=1)
+HOW = "modelsmith approve promote-1121-a1b2c3d4 --key PATH"
+REQUEST = RequestLine(
+    request="promote-1121-a1b2c3d4", cluster="travel", version="v-0123456789ab", source="shadow", target="canary", status="waiting", signed_by=("Ada",),
+    needs="2 people with the role approver, ssh-sk or stronger", asked_by="agent:mcp", expires_at=utc_now(),
+)  # fmt: skip
 HALF = Interval(mean=0.5, low=0.4, high=0.6, n=100, clusters=100)
 
 
@@ -124,3 +135,19 @@ class EngineDouble:
 
     def onboard_domain(self, name: str, rows_path: str) -> OnboardedDomain:
         return OnboardedDomain(summary="made", domain=name, folder=f"domains/{name}", train_rows=1, evaluation_rows=1)
+
+    def promote(self, cluster: str, version: str | None, to: str | None, *, by: str, reason: str) -> PromotionPage:
+        """Asks for what people sign, as large as it comes: every check open, two people, a whole statement."""
+        checks = tuple(CheckLine(check=name, passed=True, figure=0.123456789, limit=0.05) for name in ("floor", "incumbent", "held_out", "schema_valid", "no_harm", "safety_nets", "freshness", "latency"))
+        return PromotionPage(
+            summary=f"v-0123456789ab stays shadow until request promote-1121-a1b2c3d4 is signed; {by} asked.", cluster=cluster, version="v-0123456789ab", chain="standard",
+            state="shadow", target="canary", moved=False, open=True, checks=checks, request=REQUEST, statement=STATEMENT, how_to_sign=HOW,
+        )  # fmt: skip
+
+    def approvals(self, cluster: str | None, request: str | None, *, waiting: bool, limit: int) -> ApprovalsPage:
+        if request is None:
+            return ApprovalsPage(summary="5 promotion requests wait for signatures.", requests=(REQUEST,) * limit)
+        return ApprovalsPage(summary="one", requests=(REQUEST,), document=json.loads(STATEMENT), statement=STATEMENT, how_to_sign=HOW)
+
+    def approve_promotion(self, request: str, signature: str, *, by: str) -> PromotionPage:
+        raise ApprovalNeeded(f"{by} handed in nothing that counts", next_step="Sign it.")

@@ -22,8 +22,10 @@ from server.progress import duration, progress_line
 from server.render import command, iterate_summary, plain, render
 from server.watch import Display
 from tests.server.daemons import COMMAND, ENVIRONMENT, daemon_workspace, run_cli, until
+from tests.workspaces import make_workspace
 from tools import TOOLS
 from tools.runs import RUN_STATUS
+from tools.tool import Tool
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,24 @@ def test_an_endpoint_is_added_from_a_file(workspace: Workspace, tmp_path: Path) 
     said = run_cli(workspace, "model", "add", "local-endpoint", "--from", str(profile), "--no-smoke-test", "--json")
     assert said.code == 0, said
     assert "local-endpoint" in json.loads(workspace.clusters_file.read_text())["models"]
+
+
+@pytest.mark.parametrize(("opened", "code"), [(True, 0), (False, 1)])
+def test_a_closed_gate_is_done_and_exits_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: bool, code: int) -> None:
+    workspace = make_workspace(tmp_path)
+    asked: list[Any] = []
+
+    class Answering:
+        def __init__(self, _: Workspace) -> None: ...
+
+        def call(self, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+            asked.append((tool.name, arguments))
+            return {"summary": "It stays shadow.", "open": opened, "moved": False, "next": []}
+
+    monkeypatch.setattr(cli, "Client", Answering)
+    words = command("promote", {"cluster": "tickets", "version": "v-0123456789ab"}).split()[1:]
+    assert cli.main([*words, "--to", "canary", "--workspace", str(workspace.root)]) == code
+    assert asked == [("promote", {"cluster": "tickets", "version": "v-0123456789ab", "to": "canary"})]
 
 
 def test_ctrl_c_stops_watching_and_never_the_run(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ async def test_every_tool_is_listed_in_order_with_schemas_and_what_it_may_do(eng
         assert shown.title == tool.title
         assert shown.output_schema is not None
         assert shown.output_schema["properties"]["next"]["type"] == "array"
-    assert [tool.name for tool in listed if tool.annotations and tool.annotations.destructive_hint] == ["cancel"]
+    assert [tool.name for tool in listed if tool.annotations and tool.annotations.destructive_hint] == ["promote", "cancel"]
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -157,13 +157,24 @@ async def test_a_figure_that_is_not_a_number_is_never_shown(engine: EngineDouble
         assert error_of(await session.call_tool("compare", {"before_evaluation": "e1", "after_evaluation": "e2"}))["code"] == "internal_error"
 
 
+@pytest.mark.parametrize("era", ERAS)
+async def test_an_agent_asks_for_a_promotion_in_its_own_name_and_hands_in_a_signature_like_anybody(engine: EngineDouble, era: str) -> None:
+    async with client(engine, era) as session:
+        page = (await session.call_tool("promote", {"cluster": "travel", "by": "Ada"})).structured_content
+        assert page["summary"].endswith("agent:mcp asked.")
+        error = error_of(await session.call_tool("approve_promotion", {"request": "promote-1121-a1b2c3d4", "signature": "x", "by": "Ada"}))
+        assert error["message"].startswith("agent:mcp handed in")
+        listed = {tool.name: tool for tool in (await session.list_tools()).tools}
+        assert "by" not in listed["promote"].input_schema["properties"]
+        assert "approve_promotion" not in listed
+
+
 def test_the_instructions_fit_what_clients_show() -> None:
     assert len(INSTRUCTIONS.encode()) < 2048
 
 
 def test_whoever_decides_over_mcp_is_an_agent_whatever_name_it_gives() -> None:
-    human = [tool for tool in TOOLS if tool.effect == "human"]
-    assert [tool.name for tool in human] == ["decide_scenario"]
-    for tool in human:
-        assert "by" in tool.arguments.model_fields
+    named = [tool for tool in TOOLS if tool.effect == "human" or "by" in tool.arguments.model_fields]
+    assert [tool.name for tool in named] == ["decide_scenario", "promote", "approve_promotion"]
+    for tool in named:
         assert as_agent(tool, {"by": "Ada"}) == {"by": "agent:mcp"}

@@ -108,7 +108,7 @@ def test_a_malformed_clusters_json(workspace: Workspace, text: str, said: str) -
 
 
 def test_a_cluster_that_does_not_exist(workspace: Workspace) -> None:
-    for tool in ("iterate", "evaluate", "diagnose"):
+    for tool in ("iterate", "evaluate", "diagnose", "promote"):
         error = refused(workspace, tool, {"cluster": "nope"})
         assert (error["code"], error["next_step"]) == ("not_found", "Use one of: tickets.")
 
@@ -178,6 +178,14 @@ def test_a_scenario_of_a_megabyte_and_an_id_given_twice_fail_the_run_alike(works
 def test_a_run_that_nobody_knows(workspace: Workspace) -> None:
     for tool in ("run_status", "cancel"):
         assert refused(workspace, tool, {"run_id": "iterate-1121-ffffff"})["code"] == "not_found"
+
+
+def test_a_promotion_that_cannot_be_and_a_signature_for_nothing(workspace: Workspace) -> None:
+    assert refused(workspace, "promote", {"cluster": "tickets", "version": "v-000000000000"})["code"] == "not_found"
+    assert refused(workspace, "approve_promotion", {"request": "promote-1121-00000000", "signature": "nonsense"})["code"] == "not_found"
+    answers = [surface(workspace, "approvals", {"cluster": "tickets"}) for surface in SURFACES]
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0]["requests"] == []
 
 
 def test_arguments_that_do_not_fit(workspace: Workspace) -> None:

@@ -50,6 +50,9 @@ def test_every_argument_is_described(tool: Any) -> None:
         ("compare", {"before_evaluation": "e1", "after_evaluation": "e2"}),
         ("onboard_model", {"name": "m", "profile": {}}),
         ("onboard_domain", {"name": "d", "rows_path": "rows.jsonl"}),
+        ("promote", {"cluster": "travel"}),
+        ("approvals", {}),
+        ("approvals", {"request": "promote-1121-a1b2c3d4"}),
     ],
 )
 def test_a_typical_result_is_small(name: str, arguments: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,20 +16,22 @@ from typing import Any
 from engine.base.paths import Workspace
 from engine.errors import ModelsmithError, StoreFailed
 from engine.store.journal import Journal, Line
+from engine.store.store import Store
 
 from .ledger import open_store
 
 FAIL_STOP = 70
+Opening = Callable[[Workspace], Store]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.store.owner"])
 
 
-def serve(root: str, requests: Connection, fault: str) -> None:
+def serve(root: str, requests: Connection, fault: str, opening: Opening) -> None:
     """Owns the store and answers requests until it is killed. Exits with 70 when the store fails."""
     threading.excepthook = lambda _: os._exit(1)
     kill_at(fault)
     try:
-        store = open_store(Workspace(Path(root)))
+        store = opening(Workspace(Path(root)))
     except StoreFailed:
         os._exit(FAIL_STOP)
     sending = threading.Lock()
@@ -74,11 +77,11 @@ def kill_at(fault: str) -> None:
 
 
 class Owner:
-    """One owner process, seen from outside."""
+    """One owner process, seen from outside. `opening` says which tables its store has."""
 
-    def __init__(self, workspace: Workspace, fault: str = "") -> None:
+    def __init__(self, workspace: Workspace, fault: str = "", opening: Opening = open_store) -> None:
         self.requests, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=serve, args=(str(workspace.root), theirs, fault), daemon=True)
+        self.process = CONTEXT.Process(target=serve, args=(str(workspace.root), theirs, fault, opening), daemon=True)
         self.process.start()
         theirs.close()
         self.ready = threading.Event()
