@@ -531,4 +531,15 @@ PROMISES: tuple[Promise, ...] = (
         "server/test_surfaces.py::test_a_promotion_that_cannot_be_and_a_signature_for_nothing",
         "server/test_cli.py::test_a_closed_gate_is_done_and_exits_with_1",
     ),
+    # ---- promotion: approvals -----------------------------------------------------------------------------------------------------
+    promise(
+        "approve.signature",
+        "An approval is a signature over the whole request; a wrong key, purpose, person, role, level or time is refused with its reason and the way to mend it.",
+        "promote/test_approval_signatures.py",
+    ),
+    promise(
+        "approve.list",
+        "The approver list is changed only by those whom it names; what was cut, moved or replaced shows by its chain or its head.",
+        "promote/test_approver_list.py",
+    ),
 )

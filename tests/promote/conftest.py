@@ -1,0 +1,30 @@
+"""Key pairs are made once: ssh-keygen is a process each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.promote.keys import FileKey
+
+
+@pytest.fixture(scope="session")
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys")
+
+
+@pytest.fixture(scope="session")
+def ada(key_folder: Path) -> FileKey:
+    return FileKey(key_folder, "ada")
+
+
+@pytest.fixture(scope="session")
+def bob(key_folder: Path) -> FileKey:
+    return FileKey(key_folder, "bob")
+
+
+@pytest.fixture(scope="session")
+def mallory(key_folder: Path) -> FileKey:
+    """A key that no list holds."""
+    return FileKey(key_folder, "mallory")
