@@ -542,4 +542,14 @@ PROMISES: tuple[Promise, ...] = (
         "The approver list is changed only by those whom it names; what was cut, moved or replaced shows by its chain or its head.",
         "promote/test_approver_list.py",
     ),
+    promise(
+        "approve.passkey",
+        "A passkey approves the one request that it was shown, on its own page, with touch and verification; there is no page for it yet.",
+        "promote/test_passkeys.py",
+    ),
+    promise(
+        "approve.attacks",
+        "A shell without an approver's key opens no gate: agents that sign silently, forged lists, edited rows and replays are each refused.",
+        "promote/test_attacks.py",
+    ),
 )
