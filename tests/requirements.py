@@ -548,6 +548,11 @@ PROMISES: tuple[Promise, ...] = (
         "promote/test_passkeys.py",
     ),
     promise(
+        "approve.terminal",
+        "In a terminal, what is shown is what is signed; a list is founded, changed by as many people as it asks for, and verified by its head.",
+        "promote/test_approve_commands.py",
+    ),
+    promise(
         "approve.attacks",
         "A shell without an approver's key opens no gate: agents that sign silently, forged lists, edited rows and replays are each refused.",
         "promote/test_attacks.py",

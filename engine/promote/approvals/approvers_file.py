@@ -15,8 +15,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from engine.base.files import parse_strict, write_atomic
+from engine.base.record import Record
 from engine.errors import ApproversInvalid, NotFound, PathRefused, StateConflict
 from engine.promote.approvals.approvers import Approvers, Document, verify_document
+from engine.promote.approvals.roster import problem_in
 
 ENVIRONMENT = "MODELSMITH_APPROVERS"
 RECOMMENDED = "/etc/modelsmith/approvers.json"
@@ -50,8 +52,7 @@ def parse_approvers(data: bytes, label: str) -> Approvers:
         parse_strict(data)
         document = Document.model_validate_json(data, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise _not_a_list(label, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise _not_a_list(label, problem_in(error)) from None
     except ValueError as error:
         raise _not_a_list(label, str(error)) from None
     return verify_document(document)
@@ -66,13 +67,17 @@ def write_approvers(path: Path, approvers: Approvers) -> None:
     now = read_approvers(path).heads if path.exists() else ()
     if now != approvers.heads[: len(now)] or len(now) == len(approvers.heads):
         raise StateConflict(f"the approver list at {path} is not the one that this change extends", next_step="Make the change again.")
-    text = approvers.document.model_dump_json(indent=1) + "\n"
+    save(path, approvers.document)
+
+
+def save(path: Path, record: Record) -> None:
+    """Writes a list, or a change that waits for more signatures, as JSON."""
     try:
-        write_atomic(path, text.encode())
+        write_atomic(path, (record.model_dump_json(indent=1) + "\n").encode())
     except OSError as error:
         raise PathRefused(
-            f"the approver list at {path} cannot be written: {error.strerror}",
-            next_step="Write it with --out FILE and put it there as root: `sudo install -D -m 644 FILE PATH`.",
+            f"{path} cannot be written: {error.strerror}",
+            next_step=f"Write it elsewhere with --out FILE, and put the list in its place as root: `sudo install -D -m 644 FILE {RECOMMENDED}`.",
             path=str(path),
         ) from None
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from engine.base.ids import IDENTIFIER_PATTERN
 from engine.base.record import Record
@@ -120,6 +120,13 @@ class Person(Record):
         return any(isinstance(key, SshKey) and (level == "ssh" or key.in_device) for key in self.keys)
 
 
+def problem_in(error: ValidationError) -> str:
+    """The first thing that is wrong in a record, in a sentence; what was given is not repeated."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return (f"{where}: " if where else "") + first["msg"].removeprefix("Value error, ")
+
+
 def from_base64url(text: str) -> bytes:
     """Bytes from base64url without padding, as browsers write them."""
     try:
@@ -198,8 +205,9 @@ def meaning_of(change: Founded | Later) -> str:
     """A change as its signer says it."""
     match change:
         case Founded():
-            touch = {"ssh": "any key", "ssh-sk": "a security key"}[change.level] + (" with PIN or fingerprint" if change.user_verification else "")
-            return f"I begin a list of approvers with {_introduced(change.person)}. Changes are signed with {touch}."
+            device = "a security key with PIN or fingerprint" if change.user_verification else "a security key"
+            signed_with = device if change.level == "ssh-sk" else "any key"
+            return f"I begin a list of approvers with {_introduced(change.person)}. Changes are signed with {signed_with}."
         case PersonAdded():
             return f"I add {_introduced(change.person)}."
         case KeyAdded():
