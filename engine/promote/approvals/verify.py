@@ -21,6 +21,7 @@ from engine.promote.approvals.webauthn import parse_assertion, verify_assertion
 from engine.promote.types import Approval, Level, PromotionRequest
 
 SIGN_AGAIN = "Read the request as it is now with `modelsmith approve {id} --key PATH`, and sign that if it is what you want."
+COMPARE_STORE = "Somebody wrote into the store; `modelsmith store verify` compares it with the journal."
 HOW_TO_REACH: Mapping[Level, str] = {
     "ssh": "Sign with a key of the approver list.",
     "ssh-sk": "Sign with a security key: `ssh-keygen -t ed25519-sk -O verify-required` makes one, an approver signs it into the list.",
@@ -108,10 +109,17 @@ def counters_of(approvals: Sequence[Approval]) -> dict[str, int]:
     """The highest counter that each device has shown in these approvals."""
     found: dict[str, int] = {}
     for approval in approvals:
-        text = approval.signature
-        counter = parse_assertion(text).counter if is_assertion(text) else parse_signature(text).counter
-        found[approval.key] = max(found.get(approval.key, 0), counter or 0)
+        found[approval.key] = max(found.get(approval.key, 0), _counter_in(approval) or 0)
     return found
+
+
+def _counter_in(approval: Approval) -> int | None:
+    text = approval.signature
+    try:
+        return parse_assertion(text).counter if is_assertion(text) else parse_signature(text).counter
+    except ValueError as error:
+        message = f"the approval by {approval.approver} of request {approval.request} does not hold: {error}"
+        raise ApprovalAltered(message, next_step=COMPARE_STORE, approver=approval.approver) from None
 
 
 def is_assertion(signature_text: str) -> bool:
@@ -120,10 +128,7 @@ def is_assertion(signature_text: str) -> bool:
 
 
 def _made_anew(stored: Approval, request: PromotionRequest, approvers: Approvers, earlier: Sequence[Approval]) -> Approval:
-    next_step = (
-        "Ask for the promotion again. Unless the approver list was changed since, somebody wrote into the store: "
-        "`modelsmith store verify` compares it with the journal."
-    )
+    next_step = f"If the approver list was changed since, ask for the promotion again. If not: {COMPARE_STORE}"
     if not approvers.knows(stored.approvers_head):
         why = f"it was verified under the approver list {stored.approvers_head[:8] or '(none)'}, which the list here never was"
         raise ApprovalAltered(f"the approval by {stored.approver} does not hold: {why}", next_step=next_step, approver=stored.approver)
