@@ -119,9 +119,9 @@ class SoftSecurityKey:
         return packed(*(number.to_bytes(number.bit_length() // 8 + 1, "big") for number in numbers))
 
 
-def armoured(key_blob: bytes, namespace: str, signature: bytes, *, hash_name: str = "sha512", version: int = 1) -> str:
+def armoured(key_blob: bytes, namespace: str, signature: bytes, *, hash_name: str = "sha512", version: int = 1, reserved: bytes = b"") -> str:
     """SSH's armour around a signature."""
-    inner = MAGIC + version.to_bytes(4, "big") + packed(key_blob, namespace.encode(), b"", hash_name.encode(), signature)
+    inner = MAGIC + version.to_bytes(4, "big") + packed(key_blob, namespace.encode(), reserved, hash_name.encode(), signature)
     text = base64.b64encode(inner).decode()
     return "\n".join([BEGIN, *(text[start : start + 70] for start in range(0, len(text), 70)), END, ""])
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import SignatureRefused
 from engine.promote.approvals.approvers import Approvers
 from engine.promote.approvals.roster import PersonAdded
-from engine.promote.approvals.ssh import BEGIN, END, SK_ECDSA, SK_ED25519, packed, parse_public_key, parse_signature
+from engine.promote.approvals.ssh import BEGIN, END, SK_ECDSA, SK_ED25519, packed, parse_public_key, parse_signature, signed_data
 from engine.promote.approvals.statement import NAMESPACE, policy_digest, statement_of
 from engine.promote.approvals.verify import counters_of, verify_approval
 from engine.promote.types import Approval, Chain, PromotionRequest
@@ -228,6 +233,7 @@ def test_old_and_foreign_forms_of_ssh_signatures_are_refused(request_: Promotion
     forms = {
         "version 1": armoured(blob, NAMESPACE, name, version=2),
         "sha256": armoured(blob, NAMESPACE, name, hash_name="sha1"),
+        "reserved": armoured(blob, NAMESPACE, name, reserved=b"x"),
         "ends in the middle": armoured(blob, NAMESPACE, name[:-1]),
         "left over": armoured(blob, NAMESPACE, name + packed(b"x" * 64) + b"more"),
         "at most": "x" * 20_000,
@@ -238,9 +244,28 @@ def test_old_and_foreign_forms_of_ssh_signatures_are_refused(request_: Promotion
         assert (refused.details["reason"], said in refused.message) == ("malformed", True), refused.message
 
 
+def test_an_rsa_signature_with_sha1_is_refused(tmp_path: Path) -> None:
+    key = FileKey(tmp_path, "key", "rsa", "-b", "2048")
+    approvers = founded_by("ada", key)
+    request = a_request(approvers_head=approvers.head)
+    private = load_ssh_private_key(key.path.read_bytes(), None)
+    assert isinstance(private, RSAPrivateKey)
+    weak = private.sign(signed_data(NAMESPACE, "sha512", statement_of(request)), PKCS1v15(), SHA1())
+    text = armoured(parse_public_key(key.line).blob, NAMESPACE, packed(b"ssh-rsa", weak))
+    assert refusal(request, text, approvers).details["reason"] == "other_statement"
+
+
+def line_of(kind: str, blob: bytes) -> str:
+    return f"{kind} {base64.b64encode(blob).decode()}"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        (line_of("ssh-rsa", packed(b"ssh-rsa", b"\x01\x00\x01", b"\xff" * 256)), "not positive"),
+        (line_of("ssh-ed25519", packed(b"ssh-ed25519", b"\x01" * 32, b"more")), "left over"),
+        (line_of("ssh-ed25519", packed(b"ssh-rsa", b"\x03", b"\x7f" * 256)), "no usable|of the kind ssh-rsa"),
+        (line_of("ecdsa-sha2-nistp256", packed(b"ecdsa-sha2-nistp256", b"nistp384", b"\x04" * 65)), "not that of the key's kind"),
         ("ssh-dss AAAAB3NzaC1kc3M=", "not a kind of key"),
         ("ssh-ed25519-cert-v01@openssh.com AAAA", "not a kind of key"),
         ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAAQA=", "no usable"),

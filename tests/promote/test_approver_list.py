@@ -163,6 +163,14 @@ def test_an_entry_that_was_left_out_repeated_or_moved_is_found(long: Approvers) 
             assert "does not follow the entry before it" in invalid(Document(entries=disordered))
 
 
+def test_an_entry_that_was_signed_for_another_course_of_the_list_does_not_fit_in(two: Approvers, ada: FileKey, bob: FileKey) -> None:
+    """Otherwise a change that two people meant for one state of the list could be put after another."""
+    one_course = after(two, RolesChanged(name="bob", roles=("owner",)), ada)
+    other_course = after(two, RolesChanged(name="bob", roles=("reviewer",)), ada)
+    last = after(one_course, ThresholdChanged(threshold=2), bob).document.entries[-1]
+    assert "does not follow the entry before it" in invalid(Document(entries=(*other_course.document.entries, last)))
+
+
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of every text and number in a JSON value."""
     if isinstance(value, dict | list):
