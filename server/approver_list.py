@@ -8,7 +8,6 @@ of its own, and the next one signs that with `approvers sign`.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +18,7 @@ from engine.base.clock import utc_now
 from engine.base.paths import Workspace
 from engine.base.record import Record
 from engine.errors import ArgumentInvalid, NotFound, StateConflict
-from engine.loading import find_workspace, load_clusters
+from engine.loading import find_workspace
 from engine.promote.approvals.approvers import (
     LIST_NAMESPACE,
     Approvers,
@@ -33,7 +32,7 @@ from engine.promote.approvals.approvers import (
 from engine.promote.approvals.approvers_file import (
     ENVIRONMENT,
     RECOMMENDED,
-    approvers_path,
+    named_list,
     own_uid,
     protection,
     read_approvers,
@@ -203,15 +202,10 @@ def _keys(person: Person) -> str:
 # ---- files and arguments -------------------------------------------------------------------------------------------------------------
 
 
-def configured_path(workspace: Workspace) -> Path | None:
-    """The approver list that the workspace names, if it names one."""
-    return approvers_path(workspace.root, load_clusters(workspace).approvers, os.environ)
-
-
 def _list_path(arguments: argparse.Namespace, workspace: Workspace) -> Path:
     if arguments.file is not None:
         return Path(arguments.file).absolute()
-    path = configured_path(find_workspace(workspace.root))
+    path = named_list(find_workspace(workspace.root))
     if path is None:
         raise NotFound(
             "this workspace names no approver list",

@@ -312,10 +312,10 @@ def _add_telling(commands: Any, name: str, help_text: str, act: Telling, parent:
 
 
 def _add_approvers(commands: Any, common: argparse.ArgumentParser) -> None:
-    approving = _add_telling(commands, "approve", "sign a promotion request, after showing what is signed", approve, common)
-    approving.add_argument("request", metavar="REQUEST", help="a JSON file with the request, or - for standard input")
+    approving = _add_telling(commands, "approve", "sign a promotion request after showing what is signed, and hand the signature in", approve, common)
+    approving.add_argument("request", metavar="REQUEST", help="its id; or a .json file with the whole request, or - for standard input")
     approving.add_argument("--key", required=True, metavar="PATH", help=KEY_HELP)
-    approving.add_argument("--sign-only", action="store_true", required=True, help="print the signature; handing it in is left to you")
+    approving.add_argument("--sign-only", action="store_true", help="print the signature and hand nothing in")
     group = commands.add_parser("approvers", help="found, change or look at the list of those who may approve").add_subparsers(
         metavar="COMMAND", required=True
     )

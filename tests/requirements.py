@@ -557,5 +557,6 @@ PROMISES: tuple[Promise, ...] = (
         "A shell without an approver's key opens no gate: agents that sign silently, forged lists, edited rows and replays are each refused.",
         "promote/test_attacks.py",
         "promote/test_signing.py",
+        "promote/test_signed_promotion.py",
     ),
 )

@@ -1,4 +1,4 @@
-"""Key pairs are made once: ssh-keygen is a process each time."""
+"""What costs processes is made once: key pairs, and a workspace with an accepted version."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.promote.accepted import accept_one
 from tests.promote.keys import FileKey
 
 
@@ -28,3 +29,9 @@ def bob(key_folder: Path) -> FileKey:
 def mallory(key_folder: Path) -> FileKey:
     """A key that no list holds."""
     return FileKey(key_folder, "mallory")
+
+
+@pytest.fixture(scope="session")
+def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with an accepted version; tests work on copies of it."""
+    return accept_one(tmp_path_factory.mktemp("accepted"))

@@ -62,7 +62,7 @@ def refusal(request: PromotionRequest, text: str, approvers: Approvers, **more: 
 
 
 def test_the_statement_is_what_a_person_reads_and_never_changes_its_spelling() -> None:
-    assert statement_of(a_request(approvers_head="0f" * 32)).decode() == (
+    assert statement_of(a_request(approvers_head="0f" * 32, revision=3, replaces="v-0001")).decode() == (
         "{\n"
         f' "adapter": "{"ad" * 32}",\n'
         ' "approvals": 1,\n'
@@ -78,8 +78,11 @@ def test_the_statement_is_what_a_person_reads_and_never_changes_its_spelling() -
         f' "nonce": "{"c0ffee" * 5}",\n'
         f' "policy": "{"b0" * 32}",\n'
         ' "proposed_by": "mcp",\n'
+        ' "replaces": "v-0001",\n'
         ' "request": "promote-1121-a1b2c3",\n'
+        ' "revision": 3,\n'
         ' "role": "approver",\n'
+        ' "separate_duties": true,\n'
         f' "statement": "{NAMESPACE}",\n'
         ' "to": "production-accepted",\n'
         ' "version": "v-5f0c"\n'
@@ -90,7 +93,7 @@ def test_the_statement_is_what_a_person_reads_and_never_changes_its_spelling() -
 @pytest.mark.parametrize("field", sorted(PromotionRequest.model_fields))
 def test_every_field_of_a_request_is_in_what_is_signed(field: str) -> None:
     before = a_request()
-    other = {"approvals": 2, "level": "ssh-sk"}.get(field, "another")
+    other = {"approvals": 2, "level": "ssh-sk", "revision": 7, "separate_duties": False}.get(field, "another")
     assert statement_of(before.model_copy(update={field: other})) != statement_of(before)
 
 

@@ -181,6 +181,9 @@ def test_an_approval_row_that_was_edited_opens_nothing(
         {"cluster": "support"},
         {"expires_at": "2036-01-01T00:00:00.000Z"},
         {"nonce": ""},
+        {"replaces": "v-other"},
+        {"separate_duties": False},
+        {"revision": 9},
     ],
 )
 def test_a_request_row_that_was_edited_is_a_request_that_nobody_signed(

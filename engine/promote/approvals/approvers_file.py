@@ -15,8 +15,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from engine.base.files import parse_strict, write_atomic
+from engine.base.paths import Workspace
 from engine.base.record import Record
 from engine.errors import ApproversInvalid, NotFound, PathRefused, StateConflict
+from engine.loading import load_clusters
 from engine.promote.approvals.approvers import Approvers, Document, verify_document
 from engine.promote.approvals.roster import problem_in
 
@@ -30,6 +32,11 @@ def approvers_path(root: Path, configured: str | None, environment: Mapping[str,
     """The list's file for the workspace at `root`, if one is named. The environment wins: it may be guarded where clusters.json is not."""
     named = environment.get(ENVIRONMENT) or configured
     return root / named if named else None
+
+
+def named_list(workspace: Workspace) -> Path | None:
+    """The list's file for a workspace as it is configured now."""
+    return approvers_path(workspace.root, load_clusters(workspace).approvers, os.environ)
 
 
 def read_approvers(path: Path) -> Approvers:

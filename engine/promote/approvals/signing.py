@@ -17,7 +17,7 @@ from engine.promote.approvals.verify import counters_of, verify_again, verify_ap
 from engine.promote.types import Approval, Chain, PromotionRequest
 
 
-class Signing:
+class ListedSignatures:
     """Whose signatures count, and for what. `locate` says where the list lies; `kept` gives every approval that the store has, for their counters."""
 
     def __init__(self, locate: Callable[[], Path | None], kept: Callable[[], Sequence[Approval]]) -> None:
