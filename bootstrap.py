@@ -36,7 +36,7 @@ DISK_GB = {"cpu": 8, "cuda": 20}
 MISFITS = ("torchvision", "torchaudio", "torchcodec")
 TCMALLOC = "libtcmalloc_minimal.so.4"
 LIBRARY_DIRECTORIES = (VENV / "lib", Path("/usr/lib/x86_64-linux-gnu"), Path("/usr/lib/aarch64-linux-gnu"), Path("/usr/lib64"), Path("/usr/lib"))
-IMPORTS = "import torch, transformers, trl, peft, sklearn, bayes_opt, gguf, duckdb, mcp, jinja2, jsonschema, server, tools, engine"
+IMPORTS = "import torch, transformers, trl, peft, sklearn, bayes_opt, gguf, duckdb, mcp, cryptography, jinja2, jsonschema, server, tools, engine"
 
 
 class SetupFailed(Exception):

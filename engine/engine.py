@@ -37,6 +37,8 @@ from engine.operations.promoting import MakeEvidence, Promoting, Signing
 from engine.operations.proposing import Proposing
 from engine.operations.submitting import Submitting
 from engine.promote import records as promotions
+from engine.promote.approvals.approvers_file import named_list
+from engine.promote.approvals.signing import ListedSignatures
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
@@ -68,7 +70,8 @@ class Engine:
         context = LoopContext(store, self.artifacts, workspace, self.supervisor, self.servers, clock)
         self.supervisor.drive("iterate", IterateDriver(context))
         machine = Machine(workspace.root)
-        self._promoting = Promoting(workspace, store, clock, signing, evidence)
+        listed = ListedSignatures(partial(named_list, workspace), partial(promotions.approvals, store))
+        self._promoting = Promoting(workspace, store, clock, signing or listed, evidence)
         self._overview = Overview(workspace, store, self.supervisor, self.servers, machine, self._promoting)
         self._submitting = Submitting(workspace, store, self.artifacts, self.supervisor, machine)
         self._following = Following(store, self.supervisor)
@@ -84,7 +87,7 @@ class Engine:
     ) -> Engine:
         """Opens the workspace's store. Raises Conflict when another process owns it, StoreDamaged when it cannot be trusted.
 
-        Without `signing` and `evidence`, nothing that people sign can be asked for.
+        Without `evidence`, nothing that people sign can be asked for. `signing` stands in for the approver list that is configured.
         """
         return cls(workspace, Store.open(workspace, stage_tables(workspace), clock=clock), clock, signing, evidence)
 

@@ -10,6 +10,7 @@
         DuplicateId                 duplicate_id         two rows, scenarios or entries with one id
         ArgumentInvalid             argument_invalid     a tool argument of the wrong type or range
         IdentityMismatch            identity_mismatch    two scores that were not made the same way, so not comparable
+        SignatureRefused            signature_refused    a signature that does not approve what it was handed in for
       Conflict                      the state does not allow it now               exit 2
         RunActive                   run_active           one active run per cluster
         KeyReused                   key_reused           an idempotency key that came back with other arguments
@@ -24,6 +25,8 @@
         FingerprintMismatch         fingerprint_mismatch the weights that answer are not the ones asked for
         ArtifactCorrupt             artifact_corrupt     bytes that do not have the recorded hash
         StoreDamaged                store_damaged        a journal broken in the middle, a store of a newer version
+        ApproversInvalid            approvers_invalid    an approver list whose chain or signatures do not hold
+        ApprovalAltered             approval_altered     a stored approval that does not verify again as it stands
       Infrastructure                the machine or a service failed; says nothing about a model     exit 3
         DaemonUnavailable           daemon_unavailable   no daemon answers and none could be started
         ServerFailed                server_failed        a model server that does not start, died or hangs
@@ -105,6 +108,10 @@ class IdentityMismatch(BadInput):
     code = "identity_mismatch"
 
 
+class SignatureRefused(BadInput):
+    code = "signature_refused"
+
+
 class Conflict(ModelsmithError):
     """The request is well formed, but the state does not allow it now."""
 
@@ -165,6 +172,14 @@ class ArtifactCorrupt(Integrity):
 
 class StoreDamaged(Integrity):
     code = "store_damaged"
+
+
+class ApproversInvalid(Integrity):
+    code = "approvers_invalid"
+
+
+class ApprovalAltered(Integrity):
+    code = "approval_altered"
 
 
 class Infrastructure(ModelsmithError):

@@ -9,6 +9,7 @@ Commands talk to the daemon over HTTP and start it when there is none; so this i
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -17,13 +18,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from engine.base.files import MAX_JSON_BYTES, parse_strict, write_atomic
+from engine.base.files import write_atomic
 from engine.base.paths import Workspace
-from engine.errors import ArgumentInvalid, DaemonUnavailable, NotFound
+from engine.errors import ArgumentInvalid, DaemonUnavailable
 from engine.loading import find_workspace
+from server import approver_list
+from server.approving import approve
 from server.client import Client, daemon_command, daemon_environment, ensure_daemon, running_daemon, wait_until_gone
 from server.failures import EXIT_BELOW_TARGET, EXIT_DONE, exit_code_of, failure_of
 from server.render import evaluate_summary, iterate_summary, plain, render
+from server.terminal import Told, read_object
 from server.version import VERSION
 from server.watch import Display, watch
 from tools import TOOLS
@@ -39,10 +43,13 @@ EPILOG = """\
 exit codes: 0 done and passed, 1 done and below target, 2 bad request, 3 infrastructure
 with --json the last line of stdout is one JSON document; progress goes to stderr"""
 
+KEY_HELP = "the key to sign with: a private key, or the .pub file of one that an ssh-agent holds"
+
 SUMMARIES = {"iterate": iterate_summary, "evaluate": evaluate_summary}
 """How the end of a watched run is told; other kinds are shown field by field."""
 
 Command = Callable[[argparse.Namespace, Workspace], int]
+Telling = Callable[[argparse.Namespace, Workspace], Told]
 
 
 class Parser(argparse.ArgumentParser):
@@ -134,20 +141,6 @@ def tool_arguments(tool: Tool, arguments: argparse.Namespace, workspace: Workspa
         elif name.endswith("_path"):
             given[name] = in_workspace(value, workspace)
     return given
-
-
-def read_object(source: str) -> dict[str, Any]:
-    """A JSON object from a file or standard input."""
-    try:
-        data = sys.stdin.buffer.read(MAX_JSON_BYTES + 1) if source == "-" else Path(source).read_bytes()
-        value = parse_strict(data)
-    except OSError as error:
-        raise NotFound(f"{source[:200]} cannot be read: {error.strerror}", next_step="Name a JSON file, or - for standard input.") from None
-    except ValueError as error:
-        raise ArgumentInvalid(f"{source[:200]} is not JSON: {error}", next_step="Give one JSON object.") from None
-    if not isinstance(value, dict):
-        raise ArgumentInvalid(f"{source[:200]} does not hold a JSON object", next_step="Give one JSON object.")
-    return value
 
 
 def in_workspace(given: str, workspace: Workspace) -> str:
@@ -286,6 +279,7 @@ def build_parser() -> argparse.ArgumentParser:
     for tool in TOOLS:
         add_tool(commands, tool, common)
     _add_onboarding(commands, common)
+    _add_approvers(commands, common)
     _add_upkeep(commands, common)
     return parser
 
@@ -308,6 +302,52 @@ def _add_onboarding(commands: Any, common: argparse.ArgumentParser) -> None:
     add.add_argument("name", help="key of the new entry in `models`")
     add.add_argument("--from", dest="source", required=True, metavar="FILE", help="JSON file with the profile, or - for standard input")
     add.add_argument("--smoke-test", action=argparse.BooleanOptionalAction, default=None, help="also start the model and ask it one question")
+
+
+def _add_telling(commands: Any, name: str, help_text: str, act: Telling, parent: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """A command that needs neither daemon nor workspace."""
+    command = _add(commands, name, help_text, lambda arguments, workspace: show(arguments, *act(arguments, workspace)), parent)
+    command.set_defaults(anywhere=True)
+    return command
+
+
+def _add_approvers(commands: Any, common: argparse.ArgumentParser) -> None:
+    approving = _add_telling(commands, "approve", "sign a promotion request after showing what is signed, and hand the signature in", approve, common)
+    approving.add_argument("request", metavar="REQUEST", help="its id; or a .json file with the whole request, or - for standard input")
+    approving.add_argument("--key", required=True, metavar="PATH", help=KEY_HELP)
+    approving.add_argument("--sign-only", action="store_true", help="print the signature and hand nothing in")
+    group = commands.add_parser("approvers", help="found, change or look at the list of those who may approve").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    reading = Parser(add_help=False, parents=[common])
+    reading.add_argument("--file", metavar="LIST", help="the approver list (default: the one that the environment or clusters.json names)")
+    signing = Parser(add_help=False, parents=[reading])
+    signing.add_argument("--key", required=True, metavar="PATH", help=KEY_HELP)
+    signing.add_argument("--out", metavar="FILE", help="write the result here and leave the list as it is")
+
+    add = functools.partial(_add_telling, group)
+    init = add("init", "found a list; its first approver signs themselves in", approver_list.init, signing)
+    adding = add("add", "add a person, or one more key of a person in the list", approver_list.add, signing)
+    for command in (init, adding):
+        command.add_argument("name", help="the person, as shown with every approval")
+        command.add_argument("--role", nargs="+", metavar="ROLE", help="what the person may approve as (default: approver)")
+    init.add_argument("--touch-only", action="store_true", help="take a security key's touch without its PIN or a fingerprint")
+    new_key = adding.add_mutually_exclusive_group(required=True)
+    new_key.add_argument("--public-key", metavar="FILE", help="the person's .pub file")
+    new_key.add_argument("--passkey", metavar="FILE", help="a JSON file with the person's WebAuthn credential")
+    revoke = add("revoke", "remove a person, or one key of theirs", approver_list.revoke, signing)
+    revoke.add_argument("name", help="the person")
+    revoke.add_argument("--fingerprint", help="only this key, SHA256:...")
+    role = add("role", "give a person other roles", approver_list.role, signing)
+    role.add_argument("name", help="the person")
+    role.add_argument("roles", nargs="+", metavar="ROLE", help="all roles that the person has from now on")
+    threshold = add("threshold", "say how many people must sign a change of the list", approver_list.threshold, signing)
+    threshold.add_argument("people", type=int, metavar="N", help="different people, at most 5")
+    sign = add("sign", "sign a change that waits for more people", approver_list.sign, signing)
+    sign.add_argument("change", metavar="FILE", help="what the first signer's command wrote")
+    add("show", "show who may approve and what their signatures prove", approver_list.show, reading)
+    verify = add("verify", "verify every entry of the list", approver_list.verify, reading)
+    verify.add_argument("--head", metavar="DIGEST", help="a head that the list must have, or have had")
 
 
 def _add_upkeep(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -337,7 +377,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = build_parser().parse_args(words)
         arguments.json = getattr(arguments, "json", False)
-        workspace = find_workspace(getattr(arguments, "workspace", Path.cwd()))
+        place = getattr(arguments, "workspace", Path.cwd())
+        workspace = Workspace(place) if getattr(arguments, "anywhere", False) else find_workspace(place)
         code: int = arguments.command(arguments, workspace)
         sys.stdout.flush()
         return code

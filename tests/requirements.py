@@ -531,4 +531,32 @@ PROMISES: tuple[Promise, ...] = (
         "server/test_surfaces.py::test_a_promotion_that_cannot_be_and_a_signature_for_nothing",
         "server/test_cli.py::test_a_closed_gate_is_done_and_exits_with_1",
     ),
+    # ---- promotion: approvals -----------------------------------------------------------------------------------------------------
+    promise(
+        "approve.signature",
+        "An approval is a signature over the whole request; a wrong key, purpose, person, role, level or time is refused with its reason and the way to mend it.",
+        "promote/test_approval_signatures.py",
+    ),
+    promise(
+        "approve.list",
+        "The approver list is changed only by those whom it names; what was cut, moved or replaced shows by its chain or its head.",
+        "promote/test_approver_list.py",
+    ),
+    promise(
+        "approve.passkey",
+        "A passkey approves the one request that it was shown, on its own page, with touch and verification; there is no page for it yet.",
+        "promote/test_passkeys.py",
+    ),
+    promise(
+        "approve.terminal",
+        "In a terminal, what is shown is what is signed; a list is founded, changed by as many people as it asks for, and verified by its head.",
+        "promote/test_approve_commands.py",
+    ),
+    promise(
+        "approve.attacks",
+        "A shell without an approver's key opens no gate: agents that sign silently, forged lists, edited rows and replays are each refused.",
+        "promote/test_attacks.py",
+        "promote/test_signing.py",
+        "promote/test_signed_promotion.py",
+    ),
 )

@@ -98,4 +98,6 @@ class ClustersFile(Record):
     """Machines by name."""
     budgets: dict[str, Budget] = {"default": Budget()}
     """Budgets by name."""
+    approvers: str | None = None
+    """File with the approver list, absolute or relative to the workspace; `/etc/modelsmith/approvers.json` is recommended (`docs/approvals.md`)."""
     defaults: Defaults = Defaults()

@@ -371,6 +371,11 @@ def serving(store: Store) -> dict[str, str]:
     return dict(store.read("SELECT cluster, version FROM version_state WHERE serves"))
 
 
+def approvals(store: Store) -> list[Approval]:
+    """Every approval that was given, oldest first."""
+    return [Approval.model_validate_json(record) for (record,) in store.read("SELECT record FROM approval ORDER BY seq")]
+
+
 class RequestNow(NamedTuple):
     """A request with where its version stands now."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,27 +20,14 @@ from engine.promote.types import PromotionRequest
 from engine.store.events import events_of
 from engine.store.rebuild import verify
 from engine.views import PromotionPage
+from tests.promote.accepted import configure, copied
 from tests.promote.ledger import transitions_of
 from tests.promote.notary import Clerk, Notary
-from tests.workspaces import finish, make_workspace
 
 pytestmark = pytest.mark.processes
 """An iterate run with worker processes, copied for each test."""
 
 AGENT = "agent:mcp"
-
-
-@pytest.fixture(scope="module")
-def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the loop has accepted a version, and with a second cluster that has none."""
-    root = tmp_path_factory.mktemp("accepted")
-    workspace = make_workspace(root)
-    configure(workspace, clusters={"other": {"domain": "tickets", "model": "double"}})
-    engine = Engine.open(workspace)
-    run = finish(engine, engine.iterate("tickets").id)
-    assert run.state == "succeeded", run.error
-    engine.close()
-    return root
 
 
 class Desk:
@@ -72,20 +58,10 @@ class Desk:
 
 @pytest.fixture
 def desk(accepted: Path, tmp_path: Path) -> Iterator[Desk]:
-    shutil.copytree(accepted, tmp_path / "w", ignore=shutil.ignore_patterns("runs"))
-    (tmp_path / "w" / ".modelsmith" / "runs").mkdir()
-    desk = Desk(Workspace(tmp_path / "w"))
+    desk = Desk(copied(accepted, tmp_path / "w"))
     yield desk
     with contextlib.suppress(OSError):  # a test closed it
         desk.engine.close()
-
-
-def configure(workspace: Workspace, *, clusters: dict[str, Any] | None = None, **of_tickets: Any) -> None:
-    """Changes clusters.json: entries, or fields of the cluster `tickets`."""
-    file = json.loads(workspace.clusters_file.read_text())
-    file["clusters"].update(clusters or {})
-    file["clusters"]["tickets"].update(of_tickets)
-    workspace.clusters_file.write_text(json.dumps(file))
 
 
 def change_domain(workspace: Workspace, **blocks: Any) -> None:
