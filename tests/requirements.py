@@ -295,6 +295,11 @@ PROMISES: tuple[Promise, ...] = (
         "iterate/test_iterate_run.py::test_a_challenger_that_is_no_better_is_rolled_back",
     ),
     promise(
+        "decide.values",
+        "A verdict and its figures follow from the values alone: other names and another order of the items move no digit.",
+        "iterate/test_decide.py::test_a_verdict_follows_from_the_values_alone_whatever_the_items_are_called_and_however_they_are_ordered",
+    ),
+    promise(
         "decide.campaign",
         "Attempts of a campaign share one error budget: equal challengers are promoted at most as often as stated, and the verdict says what it could detect.",
         "iterate/test_campaigns.py",
