@@ -10,6 +10,7 @@
         DuplicateId                 duplicate_id         two rows, scenarios or entries with one id
         ArgumentInvalid             argument_invalid     a tool argument of the wrong type or range
         IdentityMismatch            identity_mismatch    two scores that were not made the same way, so not comparable
+        EvidenceRefused             evidence_refused     an evidence bundle that was altered, is incomplete, or is signed by another key
       Conflict                      the state does not allow it now               exit 2
         RunActive                   run_active           one active run per cluster
         KeyReused                   key_reused           an idempotency key that came back with other arguments
@@ -23,6 +24,8 @@
         FingerprintMismatch         fingerprint_mismatch the weights that answer are not the ones asked for
         ArtifactCorrupt             artifact_corrupt     bytes that do not have the recorded hash
         StoreDamaged                store_damaged        a journal broken in the middle, a store of a newer version
+        VerdictDiffers              verdict_differs      stored results that do not give the recorded verdict
+        SigningKeyUnsafe            signing_key_unsafe   the workspace's signing key is gone, damaged, or open to others
       Infrastructure                the machine or a service failed; says nothing about a model     exit 3
         DaemonUnavailable           daemon_unavailable   no daemon answers and none could be started
         ServerFailed                server_failed        a model server that does not start, died or hangs
@@ -104,6 +107,10 @@ class IdentityMismatch(BadInput):
     code = "identity_mismatch"
 
 
+class EvidenceRefused(BadInput):
+    code = "evidence_refused"
+
+
 class Conflict(ModelsmithError):
     """The request is well formed, but the state does not allow it now."""
 
@@ -160,6 +167,14 @@ class ArtifactCorrupt(Integrity):
 
 class StoreDamaged(Integrity):
     code = "store_damaged"
+
+
+class VerdictDiffers(Integrity):
+    code = "verdict_differs"
+
+
+class SigningKeyUnsafe(Integrity):
+    code = "signing_key_unsafe"
 
 
 class Infrastructure(ModelsmithError):

@@ -512,4 +512,11 @@ PROMISES: tuple[Promise, ...] = (
         "curate/test_pairs.py",
         "iterate/test_methods_run.py",
     ),
+    # ---- issue 4: promotion: evidence -------------------------------------------------------------------------------------------
+    promise(
+        "evidence.envelope",
+        "Evidence is signed as DSSE says, by one key that is made once, is its owner's alone, and is never replaced unseen.",
+        "promote/evidence/test_dsse.py",
+        "promote/evidence/test_signing_key.py",
+    ),
 )
