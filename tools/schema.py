@@ -1,7 +1,7 @@
 """JSON Schemas of the tools, short enough to be read with every conversation.
 
-What a caller must get right is kept whole: each argument with its description, example, bounds and pattern. Of results the names and types
-are kept, because that is what code written against a tool needs; the generated docs have the descriptions.
+What a caller must get right is kept whole: each argument with its description, example, bounds and pattern. Of results the names are kept, and of
+their outermost fields the types other than text, because that is what code written against a tool needs; the generated docs have the rest.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from tools.tool import Tool
 
+TEXT = {"type": "string"}
 LISTED_VALUES = 6
 """A result's field with more possible values than this is shown as text."""
 _NEVER = ("title", "required")
@@ -29,17 +30,28 @@ def input_schema(tool: Tool) -> dict[str, Any]:
 
 
 def output_schema(tool: Tool) -> dict[str, Any]:
-    """The schema of a tool's result as it is sent: nulls left out, so that a field which may be null is not required."""
+    """The schema of a tool's result as it is sent: nulls left out. Required is what every result has."""
     full = tool.result.model_json_schema()
-    definitions = {name: _shortened(node, keep=()) for name, node in full.get("$defs", {}).items() if name != "NextCall"}
+    definitions = {name: _names(node) for name, node in full.get("$defs", {}).items() if name != "NextCall"}
     properties = {name: _shortened(node, keep=("enum",)) for name, node in full["properties"].items() if name != "next"}
-    nullable = {name for name, node in full["properties"].items() if {"type": "null"} in node.get("anyOf", [])}
     return {
         "type": "object",
-        "properties": {**properties, "next": {"type": "array"}},
-        "required": [name for name in full["required"] if name not in nullable] + ["next"],
+        "properties": {**{name: {} if node == TEXT else node for name, node in properties.items()}, "next": {"type": "array"}},
+        "required": ["summary", "next"],
         **({"$defs": definitions} if definitions else {}),
     }
+
+
+def _names(definition: dict[str, Any]) -> dict[str, Any]:
+    """A record inside a result: its fields, and which of them are records again."""
+    short = _shortened(definition, keep=())
+    return {"properties": {name: _structure(node) for name, node in short.get("properties", {}).items()}}
+
+
+def _structure(node: dict[str, Any]) -> dict[str, Any]:
+    """Of a field the record that it holds, or a list of records."""
+    inner = node.get("items")
+    return {"items": inner} if isinstance(inner, dict) and "$ref" in inner else {"$ref": node["$ref"]} if "$ref" in node else {}
 
 
 def _shortened(node: Any, keep: tuple[str, ...]) -> Any:
