@@ -518,6 +518,7 @@ PROMISES: tuple[Promise, ...] = (
         "An evidence bundle's verdict, figures and conditions follow from its per-item results, for anybody with the bundle and the public key; a lie "
         "does not, whoever signed it.",
         "promote/evidence/test_bundle.py",
+        "server/test_verify_command.py",
     ),
     promise(
         "evidence.altered",
