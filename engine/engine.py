@@ -30,15 +30,27 @@ from engine.jobs.types import Run, RunKind
 from engine.loading import load_clusters
 from engine.operations.comparing import Comparing
 from engine.operations.diagnosing import FailureDiagnosing
+from engine.operations.evidencing import Evidencing
 from engine.operations.following import Following
 from engine.operations.onboarding import Onboarding
 from engine.operations.overview import Overview
 from engine.operations.proposing import Proposing
 from engine.operations.submitting import Submitting
+from engine.promote.evidence import records as evidence
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
-from engine.views import ComparisonPage, DecisionPage, DiagnosisPage, FleetStatus, OnboardedDomain, OnboardedModel, ProposalPage, RunStatus
+from engine.views import (
+    ComparisonPage,
+    DecisionPage,
+    DiagnosisPage,
+    EvidencePage,
+    FleetStatus,
+    OnboardedDomain,
+    OnboardedModel,
+    ProposalPage,
+    RunStatus,
+)
 
 
 class Engine:
@@ -60,6 +72,7 @@ class Engine:
         self._comparing = Comparing(workspace, store, self.artifacts, self._diagnosing)
         self._proposing = Proposing(workspace, store, self.supervisor, self._diagnosing, machine)
         self._proposing.reconcile()
+        self._evidencing = Evidencing(workspace, store, self.artifacts, clock)
         self._onboarding = Onboarding(workspace, self.supervisor, machine)
 
     @classmethod
@@ -154,6 +167,12 @@ class Engine:
         """Accepts or declines proposed scenarios. ApprovalNeeded when an agent asks and the domain has not delegated it."""
         return self._proposing.decide(cluster, ids, decision, by=by, reason=reason)
 
+    # ---- promotion -------------------------------------------------------------------------------------------------------------------
+
+    def evidence(self, cluster: str, version: str | None = None) -> EvidencePage:
+        """The signed bundle of an accepted version, made now if it was not made before."""
+        return self._evidencing.evidence(cluster, version)
+
     # ---- onboarding ------------------------------------------------------------------------------------------------------------------
 
     def onboard_model(self, name: str, profile: dict[str, Any], smoke_test: bool = True, key: str | None = None) -> OnboardedModel:
@@ -177,4 +196,4 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
         "draft": proposals.ingest_drafts,
         "train": versions.ingest_training,
     }
-    return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, loop.TABLES)
+    return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, loop.TABLES, evidence.TABLES)

@@ -536,12 +536,18 @@ PROMISES: tuple[Promise, ...] = (
         "evidence.redaction",
         "No prompt, answer, item id, path, host or user name is in any file of a bundle, and no item can be found from its hash.",
         "promote/evidence/test_redaction.py",
+        "promote/evidence/test_evidence_tool.py::test_no_held_out_item_is_in_the_bundle_or_in_the_answer",
     ),
     promise(
         "evidence.page",
         "A bundle's page shows movement, slices and regressions as pictures, prints, runs nothing, and says what the statement says.",
         "promote/evidence/test_evidence_page.py",
         "promote/evidence/test_bundle.py::test_a_page_that_shows_something_else_is_refused_even_when_it_is_signed",
+    ),
+    promise(
+        "evidence.tool",
+        "The tool `evidence` makes the bundle of an accepted version once and finds it again; of a version that was rolled back it makes none.",
+        "promote/evidence/test_evidence_tool.py",
     ),
     promise(
         "evidence.envelope",

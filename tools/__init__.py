@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tools.evidence import EVIDENCE
 from tools.fleet import FLEET_STATUS
 from tools.learn import ITERATE
 from tools.measure import COMPARE, DIAGNOSE, EVALUATE
@@ -18,6 +19,7 @@ TOOLS: tuple[Tool, ...] = (
     COMPARE,
     PROPOSE_SCENARIO,
     DECIDE_SCENARIO,
+    EVIDENCE,
     RUN_STATUS,
     CANCEL,
     ONBOARD_MODEL,
