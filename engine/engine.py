@@ -30,6 +30,7 @@ from engine.jobs.types import Run, RunKind
 from engine.loading import load_clusters
 from engine.operations.comparing import Comparing
 from engine.operations.diagnosing import FailureDiagnosing
+from engine.operations.evidencing import Evidencing
 from engine.operations.following import Following
 from engine.operations.onboarding import Onboarding
 from engine.operations.overview import Overview
@@ -39,6 +40,7 @@ from engine.operations.submitting import Submitting
 from engine.promote import records as promotions
 from engine.promote.approvals.approvers_file import named_list
 from engine.promote.approvals.signing import ListedSignatures
+from engine.promote.evidence import records as evidence
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
@@ -47,6 +49,7 @@ from engine.views import (
     ComparisonPage,
     DecisionPage,
     DiagnosisPage,
+    EvidencePage,
     FleetStatus,
     OnboardedDomain,
     OnboardedModel,
@@ -79,6 +82,7 @@ class Engine:
         self._comparing = Comparing(workspace, store, self.artifacts, self._diagnosing)
         self._proposing = Proposing(workspace, store, self.supervisor, self._diagnosing, machine)
         self._proposing.reconcile()
+        self._evidencing = Evidencing(workspace, store, self.artifacts, clock)
         self._onboarding = Onboarding(workspace, self.supervisor, machine)
 
     @classmethod
@@ -192,6 +196,10 @@ class Engine:
         """Takes in a person's signature. One that does not count is refused, and the attempt is in the log."""
         return self._promoting.approve(request, signature, by=by)
 
+    def evidence(self, cluster: str, version: str | None = None) -> EvidencePage:
+        """The signed bundle of an accepted version, made now if it was not made before."""
+        return self._evidencing.evidence(cluster, version)
+
     # ---- onboarding ------------------------------------------------------------------------------------------------------------------
 
     def onboard_model(self, name: str, profile: dict[str, Any], smoke_test: bool = True, key: str | None = None) -> OnboardedModel:
@@ -215,5 +223,5 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
         "draft": proposals.ingest_drafts,
         "train": versions.ingest_training,
     }
-    judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES)
+    judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES, evidence.TABLES)
     return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, *judging)

@@ -11,6 +11,7 @@
         ArgumentInvalid             argument_invalid     a tool argument of the wrong type or range
         IdentityMismatch            identity_mismatch    two scores that were not made the same way, so not comparable
         SignatureRefused            signature_refused    a signature that does not approve what it was handed in for
+        EvidenceRefused             evidence_refused     an evidence bundle that was altered, is incomplete, or is signed by another key
       Conflict                      the state does not allow it now               exit 2
         RunActive                   run_active           one active run per cluster
         KeyReused                   key_reused           an idempotency key that came back with other arguments
@@ -27,6 +28,8 @@
         StoreDamaged                store_damaged        a journal broken in the middle, a store of a newer version
         ApproversInvalid            approvers_invalid    an approver list whose chain or signatures do not hold
         ApprovalAltered             approval_altered     a stored approval that does not verify again as it stands
+        VerdictDiffers              verdict_differs      stored results that do not give the recorded verdict
+        SigningKeyUnsafe            signing_key_unsafe   the workspace's signing key is gone, damaged, or open to others
       Infrastructure                the machine or a service failed; says nothing about a model     exit 3
         DaemonUnavailable           daemon_unavailable   no daemon answers and none could be started
         ServerFailed                server_failed        a model server that does not start, died or hangs
@@ -112,6 +115,10 @@ class SignatureRefused(BadInput):
     code = "signature_refused"
 
 
+class EvidenceRefused(BadInput):
+    code = "evidence_refused"
+
+
 class Conflict(ModelsmithError):
     """The request is well formed, but the state does not allow it now."""
 
@@ -180,6 +187,14 @@ class ApproversInvalid(Integrity):
 
 class ApprovalAltered(Integrity):
     code = "approval_altered"
+
+
+class VerdictDiffers(Integrity):
+    code = "verdict_differs"
+
+
+class SigningKeyUnsafe(Integrity):
+    code = "signing_key_unsafe"
 
 
 class Infrastructure(ModelsmithError):

@@ -268,6 +268,28 @@ class OnboardedDomain(View):
     """What was inferred, and what to check by hand."""
 
 
+class EvidencePage(View):
+    """A signed evidence bundle, in a few figures."""
+
+    version: str
+    evidence: str
+    """SHA-256 of its statement: what a promotion request names and people sign."""
+    verdict: str
+    """`accept`, or `roll_back`."""
+    conditions: tuple[str, ...]
+    """What was found for each condition of the verdict."""
+    absent: tuple[str, ...]
+    """What was not measured."""
+    bundle: str
+    """Its folder, relative to the workspace, like the two paths below."""
+    page: str
+    """What people read."""
+    key: str
+    """Fingerprint of the key that signed it."""
+    public_key: str
+    """The key's public half, for whoever verifies."""
+
+
 class ProposalLine(Record):
     """A proposed scenario as whoever decides needs it. Drafted from core, so that its text may be shown."""
 

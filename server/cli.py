@@ -248,6 +248,15 @@ def store_command(arguments: argparse.Namespace, workspace: Workspace) -> int:
     return show(arguments, result, render(result))
 
 
+def verify_evidence(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """Checks an evidence bundle, wherever it lies."""
+    from server.verifying import verify
+
+    code, result, text = verify(arguments, workspace)
+    show(arguments, result, text)
+    return code
+
+
 def print_report(arguments: argparse.Namespace, workspace: Workspace) -> int:
     """A measurement as an HTML page, on stdout or in a file."""
     page = Client(workspace).report(arguments.evaluation_id)
@@ -355,6 +364,10 @@ def _add_upkeep(commands: Any, common: argparse.ArgumentParser) -> None:
     report = _add(commands, "report", "print a measurement as an HTML page", print_report, common)
     report.add_argument("evaluation_id", help="a measurement, such as evaluate-1121-a1b2c3")
     report.add_argument("--out", help="write the page to this file")
+    verify = _add(commands, "verify", "check an evidence bundle: needs the bundle and a public key, nothing else", verify_evidence, common)
+    verify.add_argument("bundle", help="the bundle's folder")
+    verify.add_argument("--key", metavar="FILE", help="public key of the workspace that made it (default: this workspace's own)")
+    verify.set_defaults(anywhere=True)
     _add(commands, "token", "print the daemon's token for HTTP callers", print_token, common)
     daemon = commands.add_parser("daemon", help="start, run, stop or look at the daemon").add_subparsers(metavar="COMMAND", required=True)
     _add(daemon, "start", "start the daemon if none runs", daemon_start, common)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.base.digests import digest_of
+from engine.base.sources import VERSION
 
-VERSION = "0.1.0"
+__all__ = ["VERSION", "code_version"]
 
 
 def code_version() -> str:

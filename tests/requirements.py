@@ -295,6 +295,11 @@ PROMISES: tuple[Promise, ...] = (
         "iterate/test_iterate_run.py::test_a_challenger_that_is_no_better_is_rolled_back",
     ),
     promise(
+        "decide.values",
+        "A verdict and its figures follow from the values alone: other names and another order of the items move no digit.",
+        "iterate/test_decide.py::test_a_verdict_follows_from_the_values_alone_whatever_the_items_are_called_and_however_they_are_ordered",
+    ),
+    promise(
         "decide.campaign",
         "Attempts of a campaign share one error budget: equal challengers are promoted at most as often as stated, and the verdict says what it could detect.",
         "iterate/test_campaigns.py",
@@ -558,5 +563,48 @@ PROMISES: tuple[Promise, ...] = (
         "promote/test_attacks.py",
         "promote/test_signing.py",
         "promote/test_signed_promotion.py",
+    ),
+    # ---- issue 4: promotion: evidence -------------------------------------------------------------------------------------------
+    promise(
+        "evidence.verdict",
+        "An evidence bundle's verdict, figures and conditions follow from its per-item results, for anybody with the bundle and the public key; a lie "
+        "does not, whoever signed it.",
+        "promote/evidence/test_bundle.py",
+        "server/test_verify_command.py",
+    ),
+    promise(
+        "evidence.altered",
+        "Any altered byte in any file of a bundle is found, by `modelsmith verify` and by the standalone verifier alike.",
+        "promote/evidence/test_bundle.py::test_a_flipped_byte_anywhere_in_any_file_is_refused_by_both_verifiers",
+        "promote/evidence/test_bundle.py::test_a_bundle_that_is_not_whole_or_not_plain_files_is_refused",
+        "promote/evidence/test_bundle.py::test_a_bundle_that_another_key_signed_is_refused_against_the_named_one",
+    ),
+    promise(
+        "evidence.standalone",
+        "A verifier of under 200 lines, with Python and `cryptography` alone, ships in every bundle.",
+        "promote/evidence/test_standalone.py",
+    ),
+    promise(
+        "evidence.redaction",
+        "No prompt, answer, item id, path, host or user name is in any file of a bundle, and no item can be found from its hash.",
+        "promote/evidence/test_redaction.py",
+        "promote/evidence/test_evidence_tool.py::test_no_held_out_item_is_in_the_bundle_or_in_the_answer",
+    ),
+    promise(
+        "evidence.page",
+        "A bundle's page shows movement, slices and regressions as pictures, prints, runs nothing, and says what the statement says.",
+        "promote/evidence/test_evidence_page.py",
+        "promote/evidence/test_bundle.py::test_a_page_that_shows_something_else_is_refused_even_when_it_is_signed",
+    ),
+    promise(
+        "evidence.tool",
+        "The tool `evidence` makes the bundle of an accepted version once and finds it again; of a version that was rolled back it makes none.",
+        "promote/evidence/test_evidence_tool.py",
+    ),
+    promise(
+        "evidence.envelope",
+        "Evidence is signed as DSSE says, by one key that is made once, is its owner's alone, and is never replaced unseen.",
+        "promote/evidence/test_dsse.py",
+        "promote/evidence/test_signing_key.py",
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tools.evidence import EVIDENCE
 from tools.fleet import FLEET_STATUS
 from tools.learn import ITERATE
 from tools.measure import COMPARE, DIAGNOSE, EVALUATE
@@ -22,6 +23,7 @@ TOOLS: tuple[Tool, ...] = (
     PROMOTE,
     APPROVALS,
     APPROVE_PROMOTION,
+    EVIDENCE,
     RUN_STATUS,
     CANCEL,
     ONBOARD_MODEL,

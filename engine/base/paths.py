@@ -20,6 +20,8 @@
         domains/<digest>/                   compiled domains: suite and training pool
         answers/<identity>.jsonl            answers by the content of what made them
         servers/<key>/                      model servers: server.json, server.log, lock
+        keys/evidence  keys/evidence.pub    what signs evidence bundles (private, mode 0600), and what verifies them
+        bundles/                            evidence bundles while they are put together
 """
 
 from __future__ import annotations
@@ -120,6 +122,18 @@ class Workspace(NamedTuple):
     @property
     def servers(self) -> Path:
         return self.state / "servers"
+
+    @property
+    def evidence_key(self) -> Path:
+        return self.state / "keys" / "evidence"
+
+    @property
+    def evidence_public_key(self) -> Path:
+        return self.state / "keys" / "evidence.pub"
+
+    @property
+    def bundles(self) -> Path:
+        return self.state / "bundles"
 
     def run(self, run_id: str) -> RunPaths:
         """The directory of one run. A name that is not an identifier raises PathRefused."""

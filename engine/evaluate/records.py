@@ -290,6 +290,24 @@ def measured_alike(store: Store, evaluation_id: str, limit: int) -> list[Alike]:
     return [Alike(*row) for row in rows]
 
 
+class Newest(NamedTuple):
+    """The newest standard measurement of a subject of a cluster on one suite."""
+
+    cluster: str
+    subject: str
+    evaluation_id: str
+
+
+def newest_on(store: Store, suite: str, grading: str) -> list[Newest]:
+    """The newest standard measurements on a suite, graded one way, of every subject of every cluster."""
+    rows = store.read(
+        "SELECT cluster, subject, arg_max(id, seq) FROM evaluation WHERE standard AND cluster IS NOT NULL AND suite = ? AND grading = ? "
+        "GROUP BY cluster, subject ORDER BY cluster, subject",
+        [suite, grading],
+    )
+    return [Newest(*row) for row in rows]
+
+
 def summaries(store: Store, evaluation_ids: Collection[str]) -> dict[str, EvaluationSummary]:
     """The figures of those measurements that are there, in one query."""
     rows = store.read("SELECT id, summary FROM evaluation WHERE list_contains(?, id)", [sorted(evaluation_ids)])

@@ -14,6 +14,7 @@ A challenger whose measurement stopped early has one clause, which fails: what m
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -119,7 +120,7 @@ def _slice_changes(
 
 
 def _mean(pairs: Sequence[tuple[float, str]]) -> float:
-    return sum(change for change, _ in pairs) / len(pairs)
+    return math.fsum(change for change, _ in pairs) / len(pairs)  # exact, so that the items' order does not move the last digit
 
 
 def regressions_clause(
@@ -182,7 +183,7 @@ def _by_kind(base: Sequence[ItemResult], challenger: Sequence[ItemResult]) -> di
     changes: dict[str, list[float]] = defaultdict(list)
     for after in challenger:
         changes[after.tags.get("kind", "other")].append(after.score - before[after.scenario_id])
-    return {kind: sum(values) / len(values) for kind, values in sorted(changes.items())}
+    return {kind: math.fsum(values) / len(values) for kind, values in sorted(changes.items())}
 
 
 def safety_clause(incumbent: Sequence[ItemResult], challenger: Sequence[ItemResult], acceptance: Acceptance) -> Clause:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.config import Acceptance, Budget
 from engine.evaluate.types import EvaluationSummary, Interval, ItemResult, ScoreIdentity, SplitScore, Stability
@@ -68,6 +70,24 @@ def test_noise_without_a_real_difference_is_rarely_accepted() -> None:
         before, after = ([dice.random() for _ in range(N)] for _ in range(2))
         accepted += judge(results(after.__getitem__), incumbent=results(before.__getitem__)).verdict == "accept"
     assert accepted <= 5  # 2.5% one-sided of 60 is 1.5; six or more has a chance of 0.4%
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([(0.0, 1.0), (0.0, 0.25, 0.5, 1.0), None]), st.integers(1, 5))
+def test_a_verdict_follows_from_the_values_alone_whatever_the_items_are_called_and_however_they_are_ordered(
+    seed: int, levels: tuple[float, ...] | None, size: int
+) -> None:
+    dice = random.Random(seed)
+    scores = [[dice.choice(levels) if levels else dice.random() for _ in range(N)] for _ in range(3)]
+    named = [[item.model_copy(update={"source": f"d{n // size}"}) for n, item in enumerate(results(each.__getitem__))] for each in scores]
+    order = dice.sample(range(N), N)
+    sources = {f"d{n}": f"other {dice.random()}" for n in range(N)}
+
+    def renamed(items: list[ItemResult]) -> list[ItemResult]:
+        return [items[n].model_copy(update={"scenario_id": f"x{order.index(n):03d}", "source": sources[items[n].source]}) for n in order]
+
+    decisions = [judge(after, incumbent=before, floor=floor, attempt=2) for before, after, floor in (named, [renamed(items) for items in named])]
+    assert decisions[0] == decisions[1]
 
 
 def test_a_specialist_that_only_matches_the_floor_is_refused_and_told_so() -> None:

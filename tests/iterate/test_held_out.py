@@ -141,6 +141,8 @@ def test_no_surface_returns_a_held_out_item(played: Played) -> None:
         if "run_id" in started:
             finish(engine, started["run_id"])
             ask("run_status", run_id=started["run_id"])
+        ask("evidence", cluster="tickets", version=subject)
+    ask("evidence", cluster="tickets")
     ask("cancel", run_id=played.runs[0])
     ask("onboard_domain", name="stolen", rows_path="domains/tickets/data/eval.jsonl")
     ask("onboard_model", name="m", profile={"kind": "endpoint"})

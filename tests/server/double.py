@@ -18,6 +18,7 @@ from engine.views import (
     ClusterLine,
     ComparisonPage,
     DiagnosisPage,
+    EvidencePage,
     FailureExample,
     FleetStatus,
     HostLine,
@@ -128,6 +129,14 @@ class EngineDouble:
         return ComparisonPage(
             summary="better", before="base", after="a" * 64, split=split, metric=metric, before_score=HALF, after_score=HALF, difference=HALF, better=10, worse=2,
             mcnemar_p=self.p_value, detectable_difference=0.1, missing=0,
+        )  # fmt: skip
+
+    def evidence(self, cluster: str, version: str | None) -> EvidencePage:
+        return EvidencePage(
+            summary="Evidence aaaaaaaa for v-0123456789ab of travel: accept.", version="v-0123456789ab", evidence="a" * 64, verdict="accept",
+            conditions=("Held-out score 0.300 -> 0.800: difference +0.500, which excludes zero (sign-flip p = 5e-05).",) * 7,
+            absent=("Cost per decision was not measured.",) * 6, bundle=f".modelsmith/artifacts/aa/{'a' * 64}", page=f".modelsmith/artifacts/aa/{'a' * 64}/page.html",
+            key="SHA256:" + "a" * 43, public_key=".modelsmith/keys/evidence.pub",
         )  # fmt: skip
 
     def onboard_model(self, name: str, profile: dict[str, Any], smoke_test: bool, key: str | None = None) -> OnboardedModel:

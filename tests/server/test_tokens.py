@@ -48,6 +48,7 @@ def test_every_argument_is_described(tool: Any) -> None:
         ("diagnose", {"cluster": "travel"}),
         ("diagnose", {"cluster": "travel", "pattern": "wrong_label:a->b0"}),
         ("compare", {"before_evaluation": "e1", "after_evaluation": "e2"}),
+        ("evidence", {"cluster": "travel"}),
         ("onboard_model", {"name": "m", "profile": {}}),
         ("onboard_domain", {"name": "d", "rows_path": "rows.jsonl"}),
         ("promote", {"cluster": "travel"}),
