@@ -31,10 +31,7 @@ def evidence(engine: Engine, arguments: EvidenceArguments) -> EvidencePage:
 EVIDENCE = Tool(
     name="evidence",
     title="Evidence for a promotion",
-    description=(
-        "Makes or finds the signed evidence bundle of an accepted version: what a promotion is judged on, with redacted results that its verdict "
-        "follows from. Answers its digest and where its page for people lies."
-    ),
+    description="Makes or finds the signed, redacted evidence bundle of an accepted version. Answers its digest and where its page lies.",
     effect="write",
     arguments=EvidenceArguments,
     result=EvidencePage,

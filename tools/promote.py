@@ -65,8 +65,8 @@ PROMOTE = Tool(
     name="promote",
     title="Promote a version",
     description=(
-        "Moves a version along its cluster's chain, or back. A closed gate answers each check with its figure, its limit and what would open it. "
-        "What people sign is asked for, not taken: the answer holds the request, what is signed, and how."
+        "Moves a version along its cluster's chain, or back. A closed gate answers each check's figure, limit and what would open it; what people "
+        "sign is only asked for."
     ),
     effect="write",
     arguments=PromoteArguments,
