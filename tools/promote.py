@@ -65,8 +65,7 @@ PROMOTE = Tool(
     name="promote",
     title="Promote a version",
     description=(
-        "Moves a version along its cluster's chain, or back. A closed gate answers each check's figure, limit and what would open it; what people "
-        "sign is only asked for."
+        "Moves a version along its cluster's chain, or back. A closed gate answers what would open it; what people sign is only asked for."
     ),
     effect="write",
     arguments=PromoteArguments,
@@ -80,7 +79,7 @@ PROMOTE = Tool(
 APPROVALS = Tool(
     name="approvals",
     title="Promotion requests",
-    description="Promotion requests and who has signed them; one in full with what is signed and how.",
+    description="Promotion requests and who signed them; one in full with how to sign.",
     effect="read",
     arguments=ApprovalsArguments,
     result=ApprovalsPage,
