@@ -30,8 +30,8 @@ def evidence(engine: Engine, arguments: EvidenceArguments) -> EvidencePage:
 
 EVIDENCE = Tool(
     name="evidence",
-    title="Evidence for a promotion",
-    description="Makes or finds the signed, redacted evidence bundle of an accepted version. Answers its digest and where its page lies.",
+    title="Evidence",
+    description="Makes or finds the signed, redacted evidence bundle of an accepted version. Answers its digest and its page.",
     effect="write",
     arguments=EvidenceArguments,
     result=EvidencePage,
