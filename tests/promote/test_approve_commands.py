@@ -177,7 +177,6 @@ def bad_calls(key: Path, folder: Path) -> dict[str, tuple[str | Path, ...]]:
         "is in the list already": ("approvers", "add", "ada", "--role", "owner", "--public-key", key.with_suffix(".pub"), "--key", key),
         "holds no promotion request": ("approve", folder / "empty.json", "--key", key, "--sign-only"),
         "did not sign": ("approvers", "threshold", "1", "--key", folder / "empty.pub"),
-        "no promotion request": ("approve", "promote-1121-00000000", "--key", key),
     }
 
 
