@@ -367,6 +367,8 @@ def _add_upkeep(commands: Any, common: argparse.ArgumentParser) -> None:
     verify = _add(commands, "verify", "check an evidence bundle: needs the bundle and a public key, nothing else", verify_evidence, common)
     verify.add_argument("bundle", help="the bundle's folder")
     verify.add_argument("--key", metavar="FILE", help="public key of the workspace that made it (default: this workspace's own)")
+    verify.add_argument("--approvers", metavar="FILE", help="approver list by which the approvals in the bundle are verified again")
+    verify.add_argument("--approved", metavar="STATE", help="also fail unless this evidence was approved for STATE; needs --approvers")
     verify.set_defaults(anywhere=True)
     _add(commands, "token", "print the daemon's token for HTTP callers", print_token, common)
     daemon = commands.add_parser("daemon", help="start, run, stop or look at the daemon").add_subparsers(metavar="COMMAND", required=True)

@@ -1,6 +1,7 @@
 """`modelsmith verify`: a bundle checked where it lies, with no workspace, no daemon and no database.
 
-Exit codes: 0 verified, 1 the verdict or a figure does not follow from the items, 2 altered, incomplete, unreadable, or not signed by the key.
+Exit codes: 0 verified, 1 a figure or the verdict does not follow from the items, or an approval from its signature, 2 altered, incomplete,
+unreadable, or not signed by the key.
 """
 
 from __future__ import annotations
@@ -12,18 +13,28 @@ from typing import Any
 
 from engine.base.paths import Workspace
 from engine.errors import ArgumentInvalid
+from engine.promote.approvals.approvers_file import read_approvers
 from engine.promote.evidence.keys import read_public_key
 from engine.promote.evidence.types import Verification
-from engine.promote.evidence.verify import verify_bundle
+from engine.promote.evidence.verify import ApprovalCheck, against, verify_bundle
 from server.failures import EXIT_BELOW_TARGET, EXIT_DONE
 from server.render import plain
 
 
 def verify(arguments: argparse.Namespace, workspace: Workspace) -> tuple[int, dict[str, Any], str]:
     """The exit code, the finding as data, and the finding in words."""
-    found = verify_bundle(Path(arguments.bundle), read_public_key(_key_file(arguments.key, workspace)))
+    found = verify_bundle(Path(arguments.bundle), read_public_key(_key_file(arguments.key, workspace)), _check(arguments), arguments.approved)
     result = {"summary": summary_of(found), **found.model_dump(mode="json")}
     return EXIT_DONE if found.verified else EXIT_BELOW_TARGET, result, plain("\n".join(lines_of(found)))
+
+
+def _check(arguments: argparse.Namespace) -> ApprovalCheck | None:
+    """How approvals are checked; null where no list is named, which a request for an approval does not allow."""
+    if arguments.approvers is not None:
+        return against(read_approvers(Path(arguments.approvers)))
+    if arguments.approved is not None:
+        raise ArgumentInvalid("who may approve is not named", next_step="Pass --approvers FILE with an approver list of your own.")
+    return None
 
 
 def _key_file(given: str | None, workspace: Workspace) -> Path:
@@ -43,7 +54,7 @@ def summary_of(found: Verification) -> str:
     what = f"evidence {found.evidence[:8]} for {found.version} of {found.cluster} ({found.verdict.replace('_', ' ')})"
     if found.verified:
         return f"Verified: {what} follows from its {found.items} items and is what {found.key} signed."
-    return f"NOT verified: {what} is what {found.key} signed, but does not follow from its items."
+    return f"NOT verified: {what} is what {found.key} signed, but not all of it follows from its items and its approvals."
 
 
 def lines_of(found: Verification) -> Iterator[str]:

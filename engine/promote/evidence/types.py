@@ -274,7 +274,7 @@ class EvidencePredicate(Record):
 
 
 class Difference(Record):
-    """A figure or sentence that does not follow from the items."""
+    """A figure or sentence that does not follow from the items, or an approval that does not from its signature."""
 
     place: str
     """Path in the statement."""

@@ -4,6 +4,9 @@ Three questions, in this order. Is every byte what the key signed (`bundle.py`; 
 items, by the functions that the loop decides with? Is the page the one that the statement gives? What cannot be found again from the items
 (latency, lineage, who could roll back to what) was signed and is taken as said; the answer lists it.
 
+With an approver list (`against`), each approval in the bundle is verified again from its signature, so whoever deploys believes that list and
+nothing else about who has approved what.
+
 What this proves: that the workspace which holds the key said so, and that its verdict follows from the results it gives. That those results are
 true is another matter: measure the version again to know.
 """
@@ -18,25 +21,33 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from engine.errors import EvidenceRefused, ModelsmithError
+from engine.promote.approvals.approvers import Approvers
+from engine.promote.approvals.verify import verify_again
 from engine.promote.evidence.bundle import PAGE, Bundle, read_bundle, verifier_source
 from engine.promote.evidence.derivation import derive
 from engine.promote.evidence.dsse import fingerprint
 from engine.promote.evidence.page import PAGE_DIGEST, render_page
 from engine.promote.evidence.types import ApprovedRequest, Difference, Verification
+from engine.promote.requests import refuse_uncounted
+from engine.promote.types import State
 
 SHOWN_DIFFERENCES = 20
 SHOWN_CHARACTERS = 120
 ROUNDING = 1e-9
 
 ApprovalCheck = Callable[[ApprovedRequest], None]
-"""Raises an engine error when a signature of the request does not stand."""
+"""Raises an engine error when the signatures of the request do not open it."""
 
 
-def verify_bundle(folder: Path, key: Ed25519PublicKey, check_approvals: ApprovalCheck | None = None) -> Verification:
-    """What a check of the bundle finds. Raises EvidenceRefused when it was altered, is incomplete, or is not signed by `key`."""
+def verify_bundle(folder: Path, key: Ed25519PublicKey, check_approvals: ApprovalCheck | None = None, approved: State | None = None) -> Verification:
+    """What a check of the bundle finds; with `approved`, also whether people have approved this very evidence for that state.
+
+    That somebody has is as good as `check_approvals`, which looks at the signatures. Raises EvidenceRefused when the bundle was altered, is
+    incomplete, or is not signed by `key`.
+    """
     bundle = read_bundle(folder, key)
     page_note = _refuse_another_page(bundle)
-    differences = list(_underived(bundle)) + list(_refused_approvals(bundle.approvals, check_approvals)) + list(_strays(bundle))
+    differences = [*_underived(bundle), *_refused_approvals(bundle.approvals, check_approvals), *_strays(bundle), *_unapproved(bundle, approved)]
     predicate = bundle.predicate
     return Verification(
         verified=not differences,
@@ -126,6 +137,23 @@ def _refused_approvals(approvals: Sequence[ApprovedRequest], check: ApprovalChec
             yield Difference(place=f"approvals.{each.request.id}", stated="approved", found=error.message)
 
 
+def against(approvers: Approvers) -> ApprovalCheck:
+    """Makes each approval anew from its signature, by the list as it stood when the request was made."""
+
+    def check(approved: ApprovedRequest) -> None:
+        given = approved.approvals
+        verify_again(given, approved.request, approvers.at(approved.request.approvers_head))
+        for number, approval in enumerate(given):
+            refuse_uncounted(approved.request, given[:number], approval)
+
+    return check
+
+
+def _unapproved(bundle: Bundle, state: State | None) -> Iterator[Difference]:
+    if state is not None and not any((each.request.target, each.request.evidence) == (state, bundle.evidence) for each in bundle.approvals):
+        yield Difference(place="approvals", stated=f"approved for {state}", found="no request for it that names this evidence")
+
+
 def _held(bundle: Bundle, differences: Sequence[Difference], check: ApprovalCheck | None) -> tuple[str, ...]:
     held = ["Every byte is what the key signed, and nothing was added."]
     if not differences:
@@ -133,7 +161,13 @@ def _held(bundle: Bundle, differences: Sequence[Difference], check: ApprovalChec
         held.append(f"The verdict {verdict} and every mean, interval and condition follow from the {items} items.")
         if check is not None and bundle.approvals:
             held.append(f"{sum(len(each.approvals) for each in bundle.approvals)} approvals verify against the approvers' list.")
+            held += [_approved_in_words(each) for each in bundle.approvals]
     return tuple(held)
+
+
+def _approved_in_words(each: ApprovedRequest) -> str:
+    people = ", ".join(f"{approval.approver} ({approval.level})" for approval in each.approvals)
+    return f"{each.request.source} to {each.request.target} was approved by {people}."
 
 
 def _unchecked(bundle: Bundle, check: ApprovalCheck | None) -> tuple[str, ...]:
