@@ -74,7 +74,8 @@ class Engine:
         self.supervisor.drive("iterate", IterateDriver(context))
         machine = Machine(workspace.root)
         listed = ListedSignatures(partial(named_list, workspace), partial(promotions.approvals, store))
-        self._promoting = Promoting(workspace, store, clock, signing or listed, evidence)
+        self._evidencing = Evidencing(workspace, store, self.artifacts, clock)
+        self._promoting = Promoting(workspace, store, clock, signing or listed, evidence or self._evidencing.of)
         self._overview = Overview(workspace, store, self.supervisor, self.servers, machine, self._promoting)
         self._submitting = Submitting(workspace, store, self.artifacts, self.supervisor, machine)
         self._following = Following(store, self.supervisor)
@@ -82,7 +83,6 @@ class Engine:
         self._comparing = Comparing(workspace, store, self.artifacts, self._diagnosing)
         self._proposing = Proposing(workspace, store, self.supervisor, self._diagnosing, machine)
         self._proposing.reconcile()
-        self._evidencing = Evidencing(workspace, store, self.artifacts, clock)
         self._onboarding = Onboarding(workspace, self.supervisor, machine)
 
     @classmethod
@@ -91,7 +91,7 @@ class Engine:
     ) -> Engine:
         """Opens the workspace's store. Raises Conflict when another process owns it, StoreDamaged when it cannot be trusted.
 
-        Without `evidence`, nothing that people sign can be asked for. `signing` stands in for the approver list that is configured.
+        `signing` stands in for the approver list that is configured, and `evidence` for the bundle that each promotion request names.
         """
         return cls(workspace, Store.open(workspace, stage_tables(workspace), clock=clock), clock, signing, evidence)
 

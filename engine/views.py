@@ -368,3 +368,5 @@ class ApprovalsPage(View):
     statement: str | None = None
     """What is signed, to the letter."""
     how_to_sign: str | None = None
+    evidence_page: str | None = None
+    """What people read before they sign, relative to the workspace."""

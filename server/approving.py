@@ -7,6 +7,7 @@ command decides nothing. A request may also come from a file, for signing on a m
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,11 @@ def is_file(source: str) -> bool:
 
 
 def _waiting(name: str, workspace: Workspace) -> PromotionRequest:
-    page = Client(find_workspace(workspace.root)).call(APPROVALS, {"request": name})
+    """The request of that id; where its evidence can be read is said first."""
+    found = find_workspace(workspace.root)
+    page = Client(found).call(APPROVALS, {"request": name})
+    if page.get("evidence_page"):
+        print(f"What it rests on, to be read before signing: {found.root / page['evidence_page']}\n", file=sys.stderr)
     return _request_in(page["document"], name)
 
 

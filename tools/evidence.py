@@ -31,7 +31,7 @@ def evidence(engine: Engine, arguments: EvidenceArguments) -> EvidencePage:
 EVIDENCE = Tool(
     name="evidence",
     title="Evidence",
-    description="Makes or finds the signed, redacted evidence bundle of an accepted version. Answers its digest and its page.",
+    description="Makes or finds the signed, redacted evidence bundle of an accepted version, with its page.",
     effect="write",
     arguments=EvidenceArguments,
     result=EvidencePage,

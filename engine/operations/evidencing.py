@@ -1,5 +1,8 @@
 """Evidence about a version as an operation: made once from what the store holds, kept as an artefact, found again.
 
+Once people have moved the version, its bundle is issued again with their approvals: the statement, which is what they signed the digest of, stays
+to the last byte while its sources do.
+
 One bundle is made at a time, in this call: a second or two for a few hundred items. If the power goes before its row is written, its artefact
 belongs to nobody, and the next call makes another. What was half made is removed when the engine is opened.
 """
@@ -10,26 +13,33 @@ import contextlib
 import secrets
 import shutil
 import threading
+from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from engine.base.clock import Clock
+from engine.base.digests import digest_of
 from engine.base.paths import Workspace
-from engine.errors import NotFound
+from engine.errors import EvidenceRefused, NotFound
 from engine.iterate import records as loop
 from engine.iterate.measure import BASE
 from engine.loading import load_clusters
 from engine.operations.named import named_cluster
+from engine.promote import records as promotions
 from engine.promote.evidence import records
-from engine.promote.evidence.bundle import PAGE, make_bundle, read_bundle
+from engine.promote.evidence.bundle import PAGE, issue_again, make_bundle, read_bundle
 from engine.promote.evidence.dsse import fingerprint
 from engine.promote.evidence.gathering import Sources, find_sources, gather
 from engine.promote.evidence.keys import workspace_key
-from engine.promote.evidence.types import EvidencePredicate
+from engine.promote.evidence.types import ApprovedRequest, EvidencePredicate
 from engine.promote.types import Evidence
 from engine.showing.evidence import evidence_page
 from engine.store.artifacts import Artifacts
 from engine.store.store import Store
 from engine.views import EvidencePage
+
+Approved = tuple[ApprovedRequest, ...]
 
 
 class Evidencing:
@@ -52,10 +62,11 @@ class Evidencing:
         return evidence_page(cluster, found, bundle=folder.as_posix(), page=(folder / PAGE).as_posix(), public_key=public_key.as_posix())
 
     def of(self, cluster: str, version: str) -> Evidence:
-        """The evidence about an accepted version as it stands: found when it was made from the same sources, else made now."""
+        """The evidence about an accepted version, with the approvals that have moved it: found when it is kept as things stand, else made now."""
         with self._making:
             sources = find_sources(self.store, self.artifacts, self.workspace, cluster, version)
-            return self._kept(sources) or self._make(sources)
+            approved = _approved(self.store, cluster, version)
+            return self._kept(sources, approved) or self._make(sources, approved)
 
     def _standing(self, cluster: str) -> str:
         incumbent = loop.cluster_state(self.store, cluster).incumbent
@@ -65,19 +76,18 @@ class Evidencing:
             )
         return incumbent
 
-    def _kept(self, sources: Sources) -> Evidence | None:
-        """The bundle from these sources, when its artefact is still there."""
-        found = records.of_sources(self.store, sources.digest())
+    def _kept(self, sources: Sources, approved: Approved) -> Evidence | None:
+        """The bundle from these sources with these approvals, when its artefact is still there."""
+        found = records.with_approvals(self.store, sources.digest(), _digest(approved))
         if found is not None:
             with contextlib.suppress(NotFound):
                 self.artifacts.path(found.artifact)
                 return found
         return None
 
-    def _make(self, sources: Sources) -> Evidence:
+    def _make(self, sources: Sources, approved: Approved) -> Evidence:
         key = workspace_key(self.workspace)
-        inputs = gather(self.store, self.artifacts, sources, made_at=self._clock(), salt=secrets.token_bytes(32))
-        bundle = make_bundle(inputs, key, self.workspace.bundles)
+        bundle = self._issued_again(sources, approved, key) or self._from_sources(sources, approved, key)
         try:
             read = read_bundle(bundle, key.public_key())
             made = Evidence(
@@ -87,8 +97,46 @@ class Evidencing:
             )
         finally:
             shutil.rmtree(bundle)
-        records.record(self.store, cluster=sources.cluster, version=sources.version, sources=sources.digest(), evidence=made)
+        records.record(
+            self.store,
+            cluster=sources.cluster,
+            version=sources.version,
+            sources=sources.digest(),
+            approvals=_digest(approved),
+            evidence=made,
+        )
         return made
+
+    def _issued_again(self, sources: Sources, approved: Approved, key: Ed25519PrivateKey) -> Path | None:
+        """The statement that these sources gave before, with other approvals; null where it is gone, was altered, or another key signed it."""
+        earlier = records.of_sources(self.store, sources.digest())
+        if earlier is not None:
+            with contextlib.suppress(NotFound, EvidenceRefused):
+                return issue_again(self.artifacts.path(earlier.artifact), approved, key, self.workspace.bundles)
+        return None
+
+    def _from_sources(self, sources: Sources, approved: Approved, key: Ed25519PrivateKey) -> Path:
+        inputs = gather(self.store, self.artifacts, sources, made_at=self._clock(), salt=secrets.token_bytes(32), approvals=approved)
+        return make_bundle(inputs, key, self.workspace.bundles)
+
+
+def page_of(workspace: Workspace, store: Store, evidence: str) -> str | None:
+    """Where the page of the evidence with this digest lies, relative to the workspace; null where it is not kept here."""
+    found = records.of_digest(store, evidence)
+    if found is not None:
+        with contextlib.suppress(NotFound):
+            return (Artifacts(workspace.artifacts).path(found.artifact) / PAGE).relative_to(workspace.root).as_posix()
+    return None
+
+
+def _approved(store: Store, cluster: str, version: str) -> Approved:
+    """The requests by which people have moved the version, oldest first."""
+    used = promotions.used_requests(store, cluster, version)
+    return tuple(ApprovedRequest(request=each.request, approvals=each.approvals) for each in used)
+
+
+def _digest(approved: Approved) -> str:
+    return digest_of([each.request.id for each in approved])
 
 
 def summary_of(stated: EvidencePredicate, key: str) -> dict[str, Any]:

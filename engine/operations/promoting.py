@@ -1,8 +1,8 @@
 """Promotion as an operation: where a version may go, whether its gate is open, and either the transition or the request that people sign.
 
 Chains, gates and what a request is worth are pure (`engine/promote/`); here they meet the store, the configuration, the evidence and the
-signatures. `signing` verifies signatures against the approver list, `evidence` makes the bundle whose digest is signed. Where either is absent,
-nothing that people sign can be asked for: absence of permission means no.
+signatures. `signing` verifies signatures against the approver list; where no list is named, it lets nothing be asked for that people sign.
+`evidence` makes the bundle whose digest is signed, anew for each request.
 
 What anybody can do with this, an agent included: bring an accepted version into shadow or export, take one back, and ask. Who asks is taken as
 given, so that a name there proves nothing; who approves is what the signature proves. A signature that does not count is refused, and the attempt
@@ -18,10 +18,11 @@ from typing import Protocol
 from engine.base.clock import Clock, hours_after
 from engine.base.paths import Workspace
 from engine.config import Cluster
-from engine.errors import ApprovalNeeded, BadInput, Conflict, Integrity, NotFound, StateConflict
+from engine.errors import BadInput, Conflict, Integrity, NotFound, StateConflict
 from engine.iterate import records as loop
 from engine.iterate.measure import BASE
 from engine.loading import load_clusters, load_domain
+from engine.operations.evidencing import page_of
 from engine.operations.named import named_cluster
 from engine.promote import records
 from engine.promote.chains import chain_for, step_of
@@ -29,7 +30,7 @@ from engine.promote.checks import gate
 from engine.promote.grounds import grounds_of
 from engine.promote.requests import has_expired, is_complete, is_same_wish, refuse_moved, refuse_spent, request_id, status_of, takes_over
 from engine.promote.types import Approval, Chain, Evidence, Gate, Grounds, PromotionRequest, Transition, VersionState
-from engine.showing.promotions import approvals_page, approved_page, moved_page, request_line, requested_page, stopped_page
+from engine.showing.promotions import ToSign, approvals_page, approved_page, moved_page, request_line, request_page, requested_page, stopped_page
 from engine.store.store import Store
 from engine.train import records as versions
 from engine.views import ApprovalsPage, PromotionPage, RequestLine
@@ -60,14 +61,14 @@ class Signing(Protocol):
         """Raises where approvals, made anew from their signatures, do not open the request."""
 
 
-MakeEvidence = Callable[[Grounds], Evidence]
-"""Makes and keeps the bundle that a version is judged on (`engine/promote/evidence`)."""
+MakeEvidence = Callable[[str, str], Evidence]
+"""Makes and keeps the bundle that a version of a cluster is judged on (`evidencing.py`)."""
 
 
 class Promoting:
     """The operations, over one workspace."""
 
-    def __init__(self, workspace: Workspace, store: Store, clock: Clock, signing: Signing | None, evidence: MakeEvidence | None) -> None:
+    def __init__(self, workspace: Workspace, store: Store, clock: Clock, signing: Signing, evidence: MakeEvidence) -> None:
         self.workspace = workspace
         self.store = store
         self.clock = clock
@@ -89,8 +90,8 @@ class Promoting:
             return stopped_page(standing, chain, found)
         if transition.by == "agent":
             return self._take(standing, chain, found, by, reason)
-        request = self._asked(entry, standing, chain, found, grounds, by)
-        return requested_page(standing, chain, found, self._line(request.id), self._statement(request), self._how(request))
+        request = self._asked(entry, standing, chain, found, by)
+        return requested_page(standing, chain, found, self._line(request.id), self._to_sign(request))
 
     def _take(self, standing: VersionState, chain: Chain, found: Gate, by: str, reason: str) -> PromotionPage:
         moved = records.take(self.store, standing, found.transition, chain=chain.name, actor=by, reason=reason, checks=found.checks)
@@ -116,20 +117,18 @@ class Promoting:
         domain = load_domain(self.workspace, entry.domain)
         return grounds_of(self.store, standing.cluster, standing.version, domain, entry.policy.evidence_days)
 
-    def _asked(self, entry: Cluster, standing: VersionState, chain: Chain, found: Gate, grounds: Grounds, by: str) -> PromotionRequest:
+    def _asked(self, entry: Cluster, standing: VersionState, chain: Chain, found: Gate, by: str) -> PromotionRequest:
         """The request for a transition: the one that waits already, or a new one with evidence of its own."""
-        if self.signing is None or self.evidence is None:
-            raise _nobody_can_sign(found.transition)
-        wanted = self._wish(self.signing, entry, standing, chain, found.transition, by)
+        wanted = self._wish(entry, standing, chain, found.transition, by)
         for each in records.requests(self.store, [standing.cluster], open_only=True, limit=LOOKED_AT):
             if is_same_wish(each.stored.request, wanted) and not has_expired(each.stored.request, wanted.created_at):
                 return each.stored.request
-        made = self.evidence(grounds)
+        made = self.evidence(standing.cluster, standing.version)
         return records.request(self.store, wanted.model_copy(update={"evidence": made.digest}), found.transition, found.checks)
 
-    def _wish(self, signing: Signing, entry: Cluster, standing: VersionState, chain: Chain, transition: Transition, by: str) -> PromotionRequest:
+    def _wish(self, entry: Cluster, standing: VersionState, chain: Chain, transition: Transition, by: str) -> PromotionRequest:
         """What is asked for, under the rules as they are; the evidence comes in when it is made."""
-        now, nonce, head = self.clock(), secrets.token_hex(16), signing.head()
+        now, nonce, head = self.clock(), secrets.token_hex(16), self.signing.head()
         serving = records.serving(self.store).get(standing.cluster, "")
         wanted = PromotionRequest(
             id=request_id(now, nonce),
@@ -140,7 +139,7 @@ class Promoting:
             source=transition.source,
             target=transition.target,
             evidence="",
-            policy=signing.rules(chain, head),
+            policy=self.signing.rules(chain, head),
             approvers_head=head,
             nonce=nonce,
             expires_at=hours_after(now, entry.policy.request_hours),
@@ -167,13 +166,11 @@ class Promoting:
     def _approve(self, name: str, signature: str, by: str) -> PromotionPage:
         stored, standing = records.stored_request(self.store, name)
         request, now = stored.request, self.clock()
-        if self.signing is None:
-            raise _nobody_can_sign(Transition(source=request.source, target=request.target, by="human", approvals=request.approvals))
         refuse_spent(stored, now)
         refuse_moved(standing, request.source, request.revision, "moved since")
         entry = named_cluster(load_clusters(self.workspace), request.cluster)
         chain, transition = step_of(standing, chain_for(entry.chain, entry.policy), request.target)
-        self._refuse_other_rules(self.signing, chain, request)
+        self._refuse_other_rules(chain, request)
         approval = self.signing.verify(request, signature, stored.approvals, now)
         given = (*stored.approvals, approval)
         if is_complete(request, given):
@@ -182,9 +179,9 @@ class Promoting:
         after = records.approve(self.store, approval, found.checks, by)
         return approved_page(after, chain, found, self._line(request.id), approval)
 
-    def _refuse_other_rules(self, signing: Signing, chain: Chain, request: PromotionRequest) -> None:
+    def _refuse_other_rules(self, chain: Chain, request: PromotionRequest) -> None:
         """Raises StateConflict when the policy, the chain or the approver list is another than the request was made under."""
-        if signing.rules(chain, signing.head()) != request.policy:
+        if self.signing.rules(chain, self.signing.head()) != request.policy:
             raise StateConflict(
                 f"the chain, its policy or the approver list has changed since request {request.id} was made",
                 next_step=f"promote(cluster={request.cluster!r}, version={request.version!r}) makes a request under the rules as they are.",
@@ -196,7 +193,7 @@ class Promoting:
         """Requests, newest first; or one in full, with what is signed."""
         if request is not None:
             found = records.stored_request(self.store, request).stored.request
-            return approvals_page((self._line(request),), found, self._statement(found), self._how(found))
+            return request_page(self._line(request), found, self._to_sign(found))
         file = load_clusters(self.workspace)
         clusters = list(file.clusters) if cluster is None else [cluster] if named_cluster(file, cluster) else []
         return approvals_page(self._lines(clusters, waiting=waiting)[:limit])
@@ -217,15 +214,9 @@ class Promoting:
         stored, standing = records.stored_request(self.store, request)
         return request_line(stored, status_of(stored, standing, records.serving(self.store).get(standing.cluster, ""), self.clock()))
 
-    def _statement(self, request: PromotionRequest) -> str | None:
-        return None if self.signing is None else self.signing.statement(request).decode()
-
-    def _how(self, request: PromotionRequest) -> str | None:
-        return None if self.signing is None else self.signing.how_to_sign(request)
-
-
-def _nobody_can_sign(transition: Transition) -> ApprovalNeeded:
-    return ApprovalNeeded(
-        f"people sign before a version goes from {transition.source} to {transition.target}, and nothing here can verify a signature",
-        next_step="Name an approver list; until there is one, nothing goes into production.",
-    )
+    def _to_sign(self, request: PromotionRequest) -> ToSign:
+        return ToSign(
+            statement=self.signing.statement(request).decode(),
+            how_to_sign=self.signing.how_to_sign(request),
+            evidence_page=page_of(self.workspace, self.store, request.evidence),
+        )

@@ -376,6 +376,12 @@ def approvals(store: Store) -> list[Approval]:
     return [Approval.model_validate_json(record) for (record,) in store.read("SELECT record FROM approval ORDER BY seq")]
 
 
+def used_requests(store: Store, cluster: str, version: str) -> list[StoredRequest]:
+    """The requests by which people have moved a version, oldest first, each with its approvals."""
+    found = _requests(store, "r.cluster = ? AND r.version = ? AND r.outcome = 'used'", [cluster, version])
+    return [each.stored for each in reversed(found)]
+
+
 class RequestNow(NamedTuple):
     """A request with where its version stands now."""
 
@@ -396,10 +402,11 @@ def requests(store: Store, clusters: Collection[str], *, open_only: bool, limit:
     return _requests(store, "list_contains(?, r.cluster)" + (" AND r.outcome IS NULL" if open_only else ""), [sorted(clusters)], limit)
 
 
-def _requests(store: Store, where: str, parameters: list[Any], limit: int) -> list[RequestNow]:
+def _requests(store: Store, where: str, parameters: list[Any], limit: int | None = None) -> list[RequestNow]:
     columns = "r.id, r.record, r.outcome, r.cluster, r.version, coalesce(s.chain, ''), coalesce(s.state, ?), coalesce(s.revision, 0)"
     joined = "promotion_request r LEFT JOIN version_state s ON s.cluster = r.cluster AND s.version = r.version"
-    rows = store.read(f"SELECT {columns} FROM {joined} WHERE {where} ORDER BY r.seq DESC LIMIT {limit:d}", [CANDIDATE, *parameters])  # noqa: S608
+    bound = "" if limit is None else f" LIMIT {limit:d}"
+    rows = store.read(f"SELECT {columns} FROM {joined} WHERE {where} ORDER BY r.seq DESC{bound}", [CANDIDATE, *parameters])  # noqa: S608
     given: dict[str, list[str]] = {row[0]: [] for row in rows}
     for name, record in store.read("SELECT request, record FROM approval WHERE list_contains(?, request) ORDER BY seq", [sorted(given)]):
         given[name].append(record)

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from engine.promote.chains import in_words, leaving, onward
 from engine.promote.types import Approval, Chain, Check, Gate, PromotionRequest, RequestStatus, StoredRequest, VersionState
 from engine.views import ApprovalsPage, CheckLine, NextCall, PromotionPage, RequestLine
+
+
+class ToSign(NamedTuple):
+    """What people read and sign."""
+
+    statement: str
+    how_to_sign: str
+    evidence_page: str | None
+    """Null where the evidence that the request names is kept here no longer."""
 
 
 def stopped_page(standing: VersionState, chain: Chain, found: Gate) -> PromotionPage:
@@ -23,13 +33,13 @@ def moved_page(moved: VersionState, chain: Chain, found: Gate) -> PromotionPage:
     return _page(moved, chain, found, summary, moved=True)
 
 
-def requested_page(
-    standing: VersionState, chain: Chain, found: Gate, line: RequestLine, statement: str | None, how_to_sign: str | None
-) -> PromotionPage:
+def requested_page(standing: VersionState, chain: Chain, found: Gate, line: RequestLine, to_sign: ToSign) -> PromotionPage:
     """A transition that waits for people."""
     summary = f"{standing.version} stays {standing.state} until request {line.request} is signed: {line.needs}, by {line.expires_at}."
     page = _page(standing, chain, found, summary, moved=False)
-    return page.model_copy(update={"next": (_look_at(line),), "request": line, "statement": statement, "how_to_sign": how_to_sign})
+    return page.model_copy(
+        update={"next": (_look_at(line),), "request": line, "statement": to_sign.statement, "how_to_sign": to_sign.how_to_sign}
+    )
 
 
 def approved_page(after: VersionState, chain: Chain, found: Gate, line: RequestLine, approval: Approval) -> PromotionPage:
@@ -43,22 +53,17 @@ def approved_page(after: VersionState, chain: Chain, found: Gate, line: RequestL
     return _page(after, chain, found, summary, moved=True).model_copy(update={"request": line})
 
 
-def approvals_page(
-    lines: Sequence[RequestLine], named: PromotionRequest | None = None, statement: str | None = None, how_to_sign: str | None = None
-) -> ApprovalsPage:
-    """Requests in a list, or one in full."""
+def approvals_page(lines: Sequence[RequestLine]) -> ApprovalsPage:
+    """Requests in a list."""
     waiting = [line for line in lines if line.status == "waiting"]
     summary = f"{len(waiting)} promotion requests wait for signatures."
-    if named is not None:
-        summary = f"Request {named.id}, {lines[0].status}: {named.version} of {named.cluster}, {named.source} to {named.target}."
-    return ApprovalsPage(
-        summary=summary,
-        next=tuple(_look_at(line) for line in waiting[:1]) if named is None else (),
-        requests=tuple(lines),
-        document=None if named is None else named.model_dump(mode="json"),
-        statement=statement,
-        how_to_sign=how_to_sign,
-    )
+    return ApprovalsPage(summary=summary, next=tuple(map(_look_at, waiting[:1])), requests=tuple(lines))
+
+
+def request_page(line: RequestLine, request: PromotionRequest, to_sign: ToSign) -> ApprovalsPage:
+    """One request in full."""
+    summary = f"Request {request.id}, {line.status}: {request.version} of {request.cluster}, {request.source} to {request.target}."
+    return ApprovalsPage(summary=summary, requests=(line,), document=request.model_dump(mode="json"), **to_sign._asdict())
 
 
 def request_line(stored: StoredRequest, status: RequestStatus) -> RequestLine:
@@ -121,4 +126,4 @@ def _onward_in_words(chain: Chain, standing: VersionState) -> str:
 
 
 def _look_at(line: RequestLine) -> NextCall:
-    return NextCall(tool="approvals", arguments={"request": line.request}, why="what people sign, and who has")
+    return NextCall(tool="approvals", arguments={"request": line.request}, why="what people read and sign, and who has")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine.base.digests import canonical_json, digest_of, sha256_hex
 from engine.errors import ApprovalNeeded, BadInput
-from engine.promote.types import Approval, Chain, Evidence, Grounds, PromotionRequest
+from engine.promote.types import Approval, Chain, Evidence, PromotionRequest
 
 SECRETS = {"Ada": "a", "Bob": "b"}
 
@@ -48,14 +48,14 @@ class Notary:
 
 
 class Clerk:
-    """Makes evidence and remembers for which grounds."""
+    """Makes evidence and remembers about which versions."""
 
     def __init__(self) -> None:
-        self.made: list[Grounds] = []
+        self.made: list[str] = []
 
-    def __call__(self, grounds: Grounds) -> Evidence:
-        self.made.append(grounds)
+    def __call__(self, cluster: str, version: str) -> Evidence:
+        self.made.append(version)
         return Evidence(digest=self.digest_of(len(self.made)), artifact="0" * 64)
 
     def digest_of(self, number: int) -> str:
-        return digest_of(["evidence", number, self.made[number - 1].version])
+        return digest_of(["evidence", number, self.made[number - 1]])

@@ -85,7 +85,7 @@ def test_an_agent_brings_an_accepted_version_into_shadow_and_asks_people_for_the
     assert json.loads(page.statement) == request.model_dump(mode="json")
     assert page.how_to_sign == f"sign {request.id}"
     assert (request.source, request.target, request.proposed_by, request.approvals) == ("shadow", "canary", AGENT, 1)
-    assert [grounds.version for grounds in desk.clerk.made] == [desk.version]
+    assert desk.clerk.made == [desk.version]
     assert request.evidence == desk.clerk.digest_of(1)
     status = desk.engine.fleet_status()
     assert [line.request for line in status.pending_approvals] == [request.id]
@@ -194,13 +194,13 @@ def test_what_nobody_accepted_or_another_cluster_made_is_not_promoted(desk: Desk
         desk.engine.promote("nope", by=AGENT)
 
 
-def test_where_nothing_can_verify_a_signature_nothing_that_people_sign_is_asked_for(desk: Desk) -> None:
+def test_where_no_approver_list_is_named_nothing_that_people_sign_is_asked_for(desk: Desk) -> None:
     desk.promote()
     desk.engine.close()
     engine = Engine.open(desk.engine.workspace)
     try:
         for _ in range(2):
-            with pytest.raises(ApprovalNeeded, match="nothing here can verify a signature"):
+            with pytest.raises(ApprovalNeeded, match="no approver list is named"):
                 engine.promote("tickets", by="Ada")
         assert engine.approvals(waiting=False).requests == ()
         assert engine.promote("tickets", to="rejected", by=AGENT).moved

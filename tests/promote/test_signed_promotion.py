@@ -21,7 +21,6 @@ from engine.store.events import events_of
 from server import approving
 from tests.promote.accepted import configure, copied
 from tests.promote.keys import FileKey, after, founded_by, person, signature_over
-from tests.promote.notary import Clerk
 from tests.server.daemons import run_cli
 from tools.tool import Tool, check_arguments
 
@@ -37,7 +36,7 @@ def engine(accepted: Path, tmp_path: Path, approvers: Approvers) -> Iterator[Eng
     workspace.clusters_file.write_text(text.rstrip().removesuffix("}").rstrip() + ',\n "approvers": "approvers.json"\n}\n')
     configure(workspace, policy={"signatures": {"canary": {"approvals": 2}}})
     write_approvers(workspace.root / "approvers.json", approvers)
-    engine = Engine.open(workspace, evidence=Clerk())
+    engine = Engine.open(workspace)
     engine.promote("tickets", by="agent:mcp")
     yield engine
     engine.close()
@@ -56,6 +55,13 @@ def asked(engine: Engine) -> PromotionRequest:
     assert page.statement == statement_of(request).decode()
     assert page.how_to_sign == f"modelsmith approve {request.id} --key PATH"
     return request
+
+
+def page_of(engine: Engine, request: PromotionRequest) -> Path:
+    """The page of the evidence that a request names."""
+    page = engine.workspace.root / str(engine.approvals(request=request.id).evidence_page)
+    assert request.evidence[:8] in page.read_text()
+    return page
 
 
 def hand_in(engine: Engine, request: PromotionRequest, text: str) -> bool:
@@ -131,6 +137,9 @@ def test_approve_shows_the_waiting_request_signs_it_and_hands_it_in(
     assert said.code == 0, said.err
     assert statement_of(request).decode() in said.err
     assert f"ada approved request {request.id}" in said.out
+    assert f"read before signing: {page_of(engine, request)}" in said.err
+    unknown = run_cli(engine.workspace, "approve", "promote-1121-00000000", "--key", str(ada.path), "--json")
+    assert (unknown.code, unknown.json["error"]["code"]) == (2, "not_found")
     refused = run_cli(engine.workspace, "approve", request.id, "--key", str(mallory.path), "--json")
     assert (refused.code, refused.json["error"]["details"]["reason"]) == (2, "unknown_key")
     moved = run_cli(engine.workspace, "approve", request.id, "--key", str(bob.path), "--json")

@@ -35,7 +35,7 @@ from engine.train import records as versions
 
 
 class Sources(NamedTuple):
-    """Where the evidence about a version lies. Two bundles from the same sources say the same."""
+    """Where the evidence about a version lies. Two statements from the same sources say the same; approvals come later, and are not among them."""
 
     cluster: str
     version: str

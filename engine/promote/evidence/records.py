@@ -1,7 +1,8 @@
 """Table of evidence: which bundle was made for a version, from which sources.
 
 A bundle is an artefact; its row says what its statement's digest is, so that a promotion request that names a digest leads to the bundle. Rows are
-never changed: sources that have changed since (a newer measurement of the base, a rollback target that is gone) make another row.
+never changed: sources that have changed since (a newer measurement of the base, a rollback target that is gone) make another row, and so do
+approvals that were given since, with the same statement.
 """
 
 from __future__ import annotations
@@ -18,35 +19,43 @@ from engine.store.store import StageTables, Store
 
 
 def of_sources(store: Store, sources: str) -> Evidence | None:
-    """The newest bundle from sources of this digest."""
-    return _newest(store, "sources = ?", sources)
+    """The newest bundle from sources of this digest, whatever approvals it holds."""
+    return _newest(store, "sources = ?", [sources])
+
+
+def with_approvals(store: Store, sources: str, approvals: str) -> Evidence | None:
+    """The newest bundle from sources of this digest that holds the approvals of that digest."""
+    return _newest(store, "sources = ? AND approvals = ?", [sources, approvals])
 
 
 def of_digest(store: Store, evidence: str) -> Evidence | None:
     """The newest bundle with the statement of this digest."""
-    return _newest(store, "digest = ?", evidence)
+    return _newest(store, "digest = ?", [evidence])
 
 
-def record(store: Store, *, cluster: str, version: str, sources: str, evidence: Evidence) -> None:
+def record(store: Store, *, cluster: str, version: str, sources: str, approvals: str, evidence: Evidence) -> None:
     """Writes a bundle's row, once however often it is called."""
     store.submit(
         "record_evidence",
-        {"cluster": cluster, "version": version, "sources": sources, "evidence": evidence.model_dump(mode="json")},
+        {"cluster": cluster, "version": version, "sources": sources, "approvals": approvals, "evidence": evidence.model_dump(mode="json")},
         key=f"evidence/{evidence.artifact}",
     )
 
 
-def _newest(store: Store, where: str, value: str) -> Evidence | None:
-    rows = store.read(f"SELECT digest, artifact, summary FROM evidence WHERE {where} ORDER BY seq DESC LIMIT 1", [value])  # noqa: S608 - this file's own
+def _newest(store: Store, where: str, values: list[str]) -> Evidence | None:
+    rows = store.read(f"SELECT digest, artifact, summary FROM evidence WHERE {where} ORDER BY seq DESC LIMIT 1", values)  # noqa: S608 - this file's own
     return Evidence(digest=rows[0][0], artifact=rows[0][1], summary=json.loads(rows[0][2])) if rows else None
 
 
 def _record_evidence(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
     evidence, version = arguments["evidence"], arguments["version"]
     cursor.execute(
-        "INSERT INTO evidence (seq, cluster, version, sources, digest, artifact, summary, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [seq, arguments["cluster"], version, arguments["sources"], evidence["digest"], evidence["artifact"], json.dumps(evidence["summary"]), at],
-    )
+        "INSERT INTO evidence (seq, cluster, version, sources, approvals, digest, artifact, summary, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            seq, arguments["cluster"], version, arguments["sources"], arguments["approvals"], evidence["digest"], evidence["artifact"],
+            json.dumps(evidence["summary"]), at,
+        ],
+    )  # fmt: skip
     append_event(
         cursor, seq=seq, at=at, kind="evidence_made", subject=version, actor="caller", reason="for a promotion", data={"evidence": evidence["digest"]}
     )
@@ -60,7 +69,8 @@ TABLES = StageTables(
             "evidence-1",
             (
                 "CREATE TABLE evidence (seq BIGINT PRIMARY KEY, cluster VARCHAR NOT NULL, version VARCHAR NOT NULL, sources VARCHAR NOT NULL, "
-                "digest VARCHAR NOT NULL, artifact VARCHAR NOT NULL, summary VARCHAR NOT NULL, created_at VARCHAR NOT NULL)",
+                "approvals VARCHAR NOT NULL, digest VARCHAR NOT NULL, artifact VARCHAR NOT NULL, summary VARCHAR NOT NULL, "
+                "created_at VARCHAR NOT NULL)",
             ),
         ),
     ),
