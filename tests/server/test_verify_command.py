@@ -69,6 +69,8 @@ def test_an_altered_bundle_another_key_and_a_missing_key_exit_with_2(bundle: Pat
         ([str(bundle), "--key", "nothing.pub"], "not_found"),
         ([str(bundle), "--key", str(bundle / "page.html")], "argument_invalid"),
         ([str(bundle)], "argument_invalid"),
+        ([str(bundle), "--key", "evidence.pub", "--approvers", "nothing.json"], "not_found"),
+        ([str(bundle), "--key", "evidence.pub", "--approved", "canary"], "argument_invalid"),
     ):
         exit_code, out, _ = run(*words, "--json")
         error = json.loads(out)["error"]

@@ -17,12 +17,16 @@ from hypothesis import strategies as st
 
 from bench.verify_bundle import synthetic_inputs
 from engine.errors import EvidenceRefused, PathRefused, StateConflict, VerdictDiffers
+from engine.promote.approvals.approvers import Approvers
+from engine.promote.approvals.roster import PersonAdded, PersonRevoked
+from engine.promote.approvals.verify import verify_approval
 from engine.promote.evidence import bundle as bundles
 from engine.promote.evidence.bundle import APPROVALS, FILES, MANIFEST, PAGE, STATEMENT, VERIFIER, issue_again, make_bundle, read_bundle
 from engine.promote.evidence.standalone import verify_bundle as standalone
 from engine.promote.evidence.types import ApprovedRequest, BundleInputs, MeasuredSubject
-from engine.promote.evidence.verify import verify_bundle
+from engine.promote.evidence.verify import against, verify_bundle
 from tests.promote.evidence.forging import ITEMS, approved, asked, forged, payload_of
+from tests.promote.keys import FileKey, after, founded_by, person, signature_over
 
 
 def test_a_bundle_verifies_and_says_what_it_found_and_what_it_took_as_signed(bundle: Path, key: Ed25519PrivateKey, inputs: BundleInputs) -> None:
@@ -312,6 +316,45 @@ def test_approvals_of_something_else_are_told_apart(
     bundle: Path, key: Ed25519PrivateKey, tmp_path: Path, approvals: tuple[ApprovedRequest, ...]
 ) -> None:
     assert not verify_bundle(issue_again(bundle, approvals, key, tmp_path), key.public_key()).verified
+
+
+def signed_by(ada: FileKey, approvers: Approvers, **changes: Any) -> ApprovedRequest:
+    """A request about the bundle, approved by Ada with a key file."""
+    request = asked(**{"level": "ssh", "approvers_head": approvers.head} | changes)
+    return ApprovedRequest(request=request, approvals=(verify_approval(request, signature_over(request, ada), approvers, request.created_at),))
+
+
+def test_an_approval_is_believed_for_its_signature_by_the_list_as_it_stood_and_for_nothing_else(
+    bundle: Path, key: Ed25519PrivateKey, tmp_path: Path, ada: FileKey, bob: FileKey
+) -> None:
+    approvers = after(founded_by("ada", ada), PersonAdded(person=person("bob", bob)), ada)
+    evidence = read_bundle(bundle, key.public_key()).evidence
+    sound = signed_by(ada, approvers, evidence=evidence)
+    (approval,) = sound.approvals
+
+    def refusals(given: ApprovedRequest, by: Approvers = approvers) -> list[str]:
+        """What is found, in a bundle that must be approved for production."""
+        folder = issue_again(bundle, (given,), key, tmp_path)
+        found = verify_bundle(folder, key.public_key(), against(by), "production-accepted")
+        assert found.verified == (not found.differences)
+        assert ("canary to production-accepted was approved by ada (ssh)." in found.held) == found.verified
+        return [each.found for each in found.differences]
+
+    assert refusals(sound) == []
+    assert refusals(sound, after(approvers, PersonRevoked(name="ada"), bob)) == [], "she was in the list when it was asked"
+    for flawed, said in (
+        (sound.model_copy(update={"approvals": (approval.model_copy(update={"level": "webauthn"}),)}), "is not what its signature is worth"),
+        (sound.model_copy(update={"request": sound.request.model_copy(update={"nonce": "0" * 32})}), "over something else"),
+        (sound.model_copy(update={"approvals": ()}), "has 0 of 1 approvals"),
+        (signed_by(ada, approvers, evidence=evidence, approvals=2), "has 1 of 2 approvals"),
+        (signed_by(ada, approvers, evidence=evidence, proposed_by="Ada"), "whoever asks does not approve"),
+        (signed_by(ada, approvers, evidence=evidence, target="canary"), "no request for it"),
+        (signed_by(ada, approvers), "no request for it that names this evidence"),
+    ):
+        (found,) = refusals(flawed)
+        assert said in found
+    (found,) = refusals(sound, founded_by("ada", bob))
+    assert "it was cut, or it is another list" in found
 
 
 # ---- making ----------------------------------------------------------------------------------------------------------------------------
