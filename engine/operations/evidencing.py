@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from engine.base.clock import Clock
 from engine.base.digests import digest_of
 from engine.base.paths import Workspace
-from engine.errors import EvidenceRefused, NotFound
+from engine.errors import ArtifactCorrupt, EvidenceRefused, NotFound
 from engine.iterate import records as loop
 from engine.iterate.measure import BASE
 from engine.loading import load_clusters
@@ -77,11 +77,11 @@ class Evidencing:
         return incumbent
 
     def _kept(self, sources: Sources, approved: Approved) -> Evidence | None:
-        """The bundle from these sources with these approvals, when its artefact is still there."""
+        """The bundle from these sources with these approvals, when it is still there as it was made."""
         found = records.with_approvals(self.store, sources.digest(), _digest(approved))
         if found is not None:
-            with contextlib.suppress(NotFound):
-                self.artifacts.path(found.artifact)
+            with contextlib.suppress(NotFound, ArtifactCorrupt):
+                self.artifacts.verify(found.artifact)
                 return found
         return None
 
@@ -121,11 +121,12 @@ class Evidencing:
 
 
 def page_of(workspace: Workspace, store: Store, evidence: str) -> str | None:
-    """Where the page of the evidence with this digest lies, relative to the workspace; null where it is not kept here."""
-    found = records.of_digest(store, evidence)
+    """Where the page of the evidence with this digest lies, relative to the workspace; null where it is not kept here as it was made."""
+    found, artifacts = records.of_digest(store, evidence), Artifacts(workspace.artifacts)
     if found is not None:
-        with contextlib.suppress(NotFound):
-            return (Artifacts(workspace.artifacts).path(found.artifact) / PAGE).relative_to(workspace.root).as_posix()
+        with contextlib.suppress(NotFound, ArtifactCorrupt):
+            artifacts.verify(found.artifact)
+            return (artifacts.path(found.artifact) / PAGE).relative_to(workspace.root).as_posix()
     return None
 
 

@@ -16,7 +16,7 @@ class ToSign(NamedTuple):
     statement: str
     how_to_sign: str
     evidence_page: str | None
-    """Null where the evidence that the request names is kept here no longer."""
+    """Null where the evidence that the request names is kept here no longer, or not as it was."""
 
 
 def stopped_page(standing: VersionState, chain: Chain, found: Gate) -> PromotionPage:

@@ -17,7 +17,7 @@ def accept_one(root: Path) -> Path:
     workspace = make_workspace(root)
     configure(workspace, clusters={"other": {"domain": "tickets", "model": "double"}})
     engine = Engine.open(workspace)
-    run = finish(engine, engine.iterate("tickets").id)
+    run = finish(engine, engine.iterate("tickets").id, seconds=300)
     assert run.state == "succeeded", run.error
     engine.close()
     return root

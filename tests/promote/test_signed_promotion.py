@@ -79,6 +79,21 @@ def test_two_people_sign_and_the_version_goes_into_production(engine: Engine, ad
     assert [(each.approver, each.level) for each in kept] == [("ada", "ssh"), ("bob", "ssh"), ("bob", "ssh")]
 
 
+def test_evidence_that_was_altered_where_it_is_kept_is_not_shown_and_the_next_request_names_another(
+    engine: Engine, ada: FileKey, bob: FileKey
+) -> None:
+    canary = asked(engine)
+    page = page_of(engine, canary)
+    page.chmod(0o644)
+    page.write_text(page.read_text().replace("</html>", "<p>All is well.</p></html>"))
+    assert engine.approvals(request=canary.id).evidence_page is None
+    for key in (ada, bob):
+        hand_in(engine, canary, signature_over(canary, key))
+    production = asked(engine)
+    assert production.evidence != canary.evidence
+    assert "ada" in page_of(engine, production).read_text(), "the approvals that it has are in it"
+
+
 def test_no_attempt_without_the_keys_moves_anything_and_each_is_in_the_log(engine: Engine, approvers: Approvers, ada: FileKey, mallory: FileKey) -> None:
     request = asked(engine)
     good = signature_over(request, ada)
