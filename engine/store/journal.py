@@ -93,16 +93,7 @@ class Journal:
 
     def line(self, *, at: str, key: str, op: str, identity: str, arguments: dict[str, Any]) -> Line:
         """The next line, not yet written. Raises TooLarge when it is over the limit."""
-        body = canonical_json(
-            {"seq": self.seq + 1, "at": at, "key": key, "op": op, "identity": identity, "arguments": arguments, "previous": self.head}
-        )
-        if len(body) > MAX_LINE_BYTES:
-            raise TooLarge(
-                f"the command {op} has {len(body)} bytes; the limit is {MAX_LINE_BYTES}",
-                next_step="Keep large content in artefacts and name them by digest.",
-                op=op,
-            )
-        data = b"%08x " % zlib.crc32(body) + body + b"\n"
+        data = encode(seq=self.seq + 1, at=at, key=key, op=op, identity=identity, arguments=arguments, previous=self.head)
         parsed = _parse(data)
         assert parsed is not None
         return Line(parsed[0], data)
@@ -143,6 +134,18 @@ class Journal:
                 next_step="The daemon stops; check the disk. The next start cuts the torn end.",
                 path=str(self.path),
             ) from error
+
+
+def encode(*, seq: int, at: str, key: str, op: str, identity: str, arguments: dict[str, Any], previous: str) -> bytes:
+    """A line's bytes; their SHA-256 is what the next line follows. Raises TooLarge when it is over the limit."""
+    body = canonical_json({"seq": seq, "at": at, "key": key, "op": op, "identity": identity, "arguments": arguments, "previous": previous})
+    if len(body) > MAX_LINE_BYTES:
+        raise TooLarge(
+            f"the command {op} has {len(body)} bytes; the limit is {MAX_LINE_BYTES}",
+            next_step="Keep large content in artefacts and name them by digest.",
+            op=op,
+        )
+    return b"%08x " % zlib.crc32(body) + body + b"\n"
 
 
 def _read(path: Path) -> Iterator[tuple[Entry, int]]:
