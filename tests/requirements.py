@@ -536,6 +536,12 @@ PROMISES: tuple[Promise, ...] = (
         "server/test_surfaces.py::test_a_promotion_that_cannot_be_and_a_signature_for_nothing",
         "server/test_cli.py::test_a_closed_gate_is_done_and_exits_with_1",
     ),
+    promise(
+        "promote.whole",
+        "From a candidate into production a version goes by people's signatures over requests that name its evidence; a wrong key, an expired request, a "
+        "replay, a race and a tampered bundle are refused on the way.",
+        "promote/test_end_to_end.py",
+    ),
     # ---- promotion: approvals -----------------------------------------------------------------------------------------------------
     promise(
         "approve.signature",
@@ -578,6 +584,17 @@ PROMISES: tuple[Promise, ...] = (
         "promote/evidence/test_bundle.py::test_a_flipped_byte_anywhere_in_any_file_is_refused_by_both_verifiers",
         "promote/evidence/test_bundle.py::test_a_bundle_that_is_not_whole_or_not_plain_files_is_refused",
         "promote/evidence/test_bundle.py::test_a_bundle_that_another_key_signed_is_refused_against_the_named_one",
+    ),
+    promise(
+        "evidence.approved",
+        "Whoever deploys verifies from the signatures, by a list of their own, that people approved the very evidence at hand for the state they ask about.",
+        "promote/evidence/test_bundle.py::test_an_approval_is_believed_for_its_signature_by_the_list_as_it_stood_and_for_nothing_else",
+        "promote/test_end_to_end.py",
+    ),
+    promise(
+        "evidence.whole",
+        "Evidence that was altered where it is kept is not shown for signing, and no further request names it.",
+        "promote/test_signed_promotion.py::test_evidence_that_was_altered_where_it_is_kept_is_not_shown_and_the_next_request_names_another",
     ),
     promise(
         "evidence.standalone",
