@@ -61,6 +61,8 @@ def replay(connection: duckdb.DuckDBPyConnection, journal: Journal, reducers: Ma
     Raises StoreDamaged when the two do not belong together, or the journal holds a command that cannot be applied.
     """
     applied, chain = _position(connection)
+    if (applied, chain) == (journal.seq, journal.head):
+        return 0  # as at most starts; the journal was read once, when it was opened, and is not read again
     if applied > journal.seq:
         raise StoreDamaged(
             f"the database holds {applied} commands, but {journal.path.name} ends at {journal.seq}: acknowledged commands are missing from it",
