@@ -56,6 +56,7 @@ from engine.views import (
     PromotionPage,
     ProposalPage,
     RunStatus,
+    SigningPage,
 )
 
 
@@ -195,6 +196,14 @@ class Engine:
     def approve_promotion(self, request: str, signature: str, *, by: str) -> PromotionPage:
         """Takes in a person's signature. One that does not count is refused, and the attempt is in the log."""
         return self._promoting.approve(request, signature, by=by)
+
+    def signing_page(self, request: str) -> SigningPage:
+        """A request for the page on which a passkey signs."""
+        return self._promoting.signing_page(request)
+
+    def evidence_page(self, evidence: str) -> str:
+        """The page of the evidence with this digest, as HTML."""
+        return self._evidencing.page(evidence)
 
     def evidence(self, cluster: str, version: str | None = None) -> EvidencePage:
         """The signed bundle of an accepted version, made now if it was not made before."""

@@ -359,6 +359,23 @@ class PromotionPage(View):
     how_to_sign: str | None = None
 
 
+class SigningPage(Record):
+    """A request as the page shows it on which a passkey signs."""
+
+    request: RequestLine
+    statement: str
+    """What is signed, to the letter: the page shows this text and has its SHA-256 signed."""
+    how_to_sign: str
+    evidence: str
+    """Digest of the evidence that the request names."""
+    evidence_kept: bool
+    """Whether its page is here as it was made."""
+    credentials: tuple[str, ...]
+    """Passkeys of those who have the role that it needs."""
+    user_verification: bool
+    """Whether the approver list asks for PIN or fingerprint."""
+
+
 class ApprovalsPage(View):
     """Promotion requests, and one of them in full."""
 

@@ -7,13 +7,14 @@
     /api/v1/daemon/drain         POST: make way for a newer daemon, if nothing is going on
     /api/v1/daemon/stop          POST: stop; with {"servers": true} the model servers too
     /reports/<evaluation id>     a measurement as a page
+    /api/v1/signing/<request>    a promotion request for the page on which a passkey signs
+    /approve, /passkey, ...      pages for people, without a token (`pages.py`)
 
 It knows the engine only through the functions it is given, so the same app serves tests with a double.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -27,12 +28,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from engine.base.files import parse_strict
-from engine.errors import ArgumentInvalid, ModelsmithError
+from engine.errors import ArgumentInvalid
 from server.calls import Call, call_tool
-from server.failures import failure_of
 from server.guard import MAX_BODY_BYTES, Activity, Guard
 from server.mcp_server import build_mcp
 from server.openapi import openapi_document
+from server.pages import HARMLESS, failed, page_routes
 from tools import TOOLS
 from tools.tool import Tool, check_arguments, find_tool
 
@@ -43,6 +44,10 @@ class Operations(NamedTuple):
     call: Call
     report: Callable[[str], str]
     """A measurement's page, by its id."""
+    signing: Callable[[str], dict[str, Any]]
+    """A promotion request, by its id, for the page on which a passkey signs."""
+    evidence: Callable[[str], str]
+    """The page of some evidence, by its digest."""
     drain: Callable[[], bool]
     """Stops the daemon if it is idle; whether it does."""
     stop: Callable[[bool], None]
@@ -62,7 +67,7 @@ def build_app(operations: Operations, *, port: int, token: str | None, version: 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok", "pid": os.getpid(), "version": version})
 
-    routes = [Route("/health", health, methods=["GET"]), *_rest_routes(operations), *protocol.routes]
+    routes = [Route("/health", health, methods=["GET"]), *_rest_routes(operations), *page_routes(operations.evidence), *protocol.routes]
     return Guard(Starlette(routes=routes, lifespan=lifespan), port=port, token=token, activity=activity)
 
 
@@ -78,7 +83,7 @@ def _rest_routes(operations: Operations) -> list[Route]:
         except ClientDisconnect:
             return Response(status_code=499)
         except Exception as error:
-            return _failed(error, name[:100])
+            return failed(error, name[:100])
 
     async def openapi(_request: Request) -> Response:
         return JSONResponse(openapi_document())
@@ -87,9 +92,14 @@ def _rest_routes(operations: Operations) -> list[Route]:
         try:
             page = await anyio.to_thread.run_sync(operations.report, request.path_params["evaluation_id"])
         except Exception as error:
-            return _failed(error, "report")
-        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-        return HTMLResponse(page, headers={"content-security-policy": policy, "x-content-type-options": "nosniff"})
+            return failed(error, "report")
+        return HTMLResponse(page, headers=HARMLESS)
+
+    async def signing(request: Request) -> Response:
+        try:
+            return JSONResponse(await anyio.to_thread.run_sync(operations.signing, request.path_params["request"]))
+        except Exception as error:
+            return failed(error, "signing")
 
     async def drain(_request: Request) -> Response:
         return JSONResponse({"draining": await anyio.to_thread.run_sync(operations.drain)})
@@ -98,7 +108,7 @@ def _rest_routes(operations: Operations) -> list[Route]:
         try:
             await anyio.to_thread.run_sync(operations.stop, bool((await _from_body(request)).get("servers", False)))
         except Exception as error:
-            return _failed(error, "stop")
+            return failed(error, "stop")
         return JSONResponse({"stopping": True})
 
     return [
@@ -107,6 +117,7 @@ def _rest_routes(operations: Operations) -> list[Route]:
         Route("/api/v1/daemon/drain", drain, methods=["POST"]),
         Route("/api/v1/daemon/stop", stop, methods=["POST"]),
         Route("/reports/{evaluation_id}", report, methods=["GET"]),
+        Route("/api/v1/signing/{request}", signing, methods=["GET"]),
     ]
 
 
@@ -136,10 +147,3 @@ def _from_query(tool: Tool, request: Request) -> Mapping[str, Any]:
 def _method_refused(tool: Tool) -> Response:
     error = {"code": "argument_invalid", "message": f"{tool.name} is more than a read", "next_step": "Use POST.", "details": {}}
     return JSONResponse({"error": error}, status_code=405, headers={"allow": "POST"})
-
-
-def _failed(error: Exception, during: str) -> Response:
-    failure = failure_of(error, during)
-    retry = {"retry-after": "1"} if failure.status == 503 and isinstance(error, ModelsmithError) else {}
-    body = json.dumps(failure.body, ensure_ascii=False, default=str)
-    return Response(body, status_code=failure.status, media_type="application/json", headers=retry)

@@ -23,7 +23,7 @@ from engine.base.paths import Workspace
 from engine.errors import ArgumentInvalid, DaemonUnavailable
 from engine.loading import find_workspace
 from server import approver_list
-from server.approving import approve
+from server.approving import approve, passkey_page
 from server.client import Client, daemon_command, daemon_environment, ensure_daemon, running_daemon, wait_until_gone
 from server.failures import EXIT_BELOW_TARGET, EXIT_DONE, exit_code_of, failure_of
 from server.render import evaluate_summary, iterate_summary, plain, render
@@ -323,7 +323,9 @@ def _add_telling(commands: Any, name: str, help_text: str, act: Telling, parent:
 def _add_approvers(commands: Any, common: argparse.ArgumentParser) -> None:
     approving = _add_telling(commands, "approve", "sign a promotion request after showing what is signed, and hand the signature in", approve, common)
     approving.add_argument("request", metavar="REQUEST", help="its id; or a .json file with the whole request, or - for standard input")
-    approving.add_argument("--key", required=True, metavar="PATH", help=KEY_HELP)
+    how = approving.add_mutually_exclusive_group(required=True)
+    how.add_argument("--key", metavar="PATH", help=KEY_HELP)
+    how.add_argument("--page", action="store_true", help="print the address of the page on which a passkey signs")
     approving.add_argument("--sign-only", action="store_true", help="print the signature and hand nothing in")
     group = commands.add_parser("approvers", help="found, change or look at the list of those who may approve").add_subparsers(
         metavar="COMMAND", required=True
@@ -354,6 +356,7 @@ def _add_approvers(commands: Any, common: argparse.ArgumentParser) -> None:
     threshold.add_argument("people", type=int, metavar="N", help="different people, at most 5")
     sign = add("sign", "sign a change that waits for more people", approver_list.sign, signing)
     sign.add_argument("change", metavar="FILE", help="what the first signer's command wrote")
+    add("passkey", "print the address of the page on which a passkey is made", passkey_page, common)
     add("show", "show who may approve and what their signatures prove", approver_list.show, reading)
     verify = add("verify", "verify every entry of the list", approver_list.verify, reading)
     verify.add_argument("--head", metavar="DIGEST", help="a head that the list must have, or have had")

@@ -63,7 +63,15 @@ class Daemon:
 
     def operations(self) -> Operations:
         """What the app may do."""
-        return Operations(call=self.call, report=self.report, drain=self.drain, stop=self.stop)
+        engine = self.engine
+        return Operations(
+            call=self.call,
+            report=self.report,
+            signing=lambda request: engine.signing_page(request).model_dump(mode="json"),
+            evidence=engine.evidence_page,
+            drain=self.drain,
+            stop=self.stop,
+        )
 
     def call(self, tool: Tool, arguments: object) -> dict[str, object]:
         """Runs a tool on the engine."""

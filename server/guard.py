@@ -2,20 +2,27 @@
 
 The daemon listens on loopback only. That does not keep a web page out: a page may send requests to 127.0.0.1, under a name of its own that
 resolves there. So the Host must be a loopback name with our port, an Origin must be ours, and a bearer token that only this user can read must
-come with it (compared in constant time). `/health` answers without a token and says nothing secret.
+come with it (compared in constant time). `/health` answers without a token and says nothing secret; so do the pages for people (`pages.py`),
+which a browser opens.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+import re
 import time
 from threading import Lock
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.pages import FILES
+
 MAX_BODY_BYTES = 4 << 20
-OPEN_PATHS = frozenset({"/health"})
+HEALTH = "/health"
+OPEN_PATHS = frozenset({HEALTH, *FILES})
+EVIDENCE = re.compile(r"/evidence/[0-9a-f]{64}")
+"""Open to whoever knows the digest."""
 
 
 class Activity:
@@ -63,7 +70,7 @@ class Guard:
         if refusal := self._refusal(scope["path"], headers):
             await _refuse(send, *refusal)
             return
-        counted = scope["path"] not in OPEN_PATHS and (scope["method"], scope["path"]) != ("GET", "/mcp")  # a listener that may never be told a thing
+        counted = scope["path"] != HEALTH and (scope["method"], scope["path"]) != ("GET", "/mcp")  # a listener that may never be told a thing
         if counted:
             self.activity.begin()
         try:
@@ -81,7 +88,7 @@ class Guard:
         declared = headers.get("content-length", "0")
         if not declared.isdigit() or int(declared) > MAX_BODY_BYTES:
             return 413, "too_large", f"the request's body is over {MAX_BODY_BYTES} bytes.", "Put large data into a file in the workspace."
-        if path not in OPEN_PATHS and not self._token_fits(headers.get("authorization", "")):
+        if path not in OPEN_PATHS and not EVIDENCE.fullmatch(path) and not self._token_fits(headers.get("authorization", "")):
             return 401, "unauthorized", "the bearer token is missing or wrong.", "Send the token that `modelsmith token` prints."
         return None
 

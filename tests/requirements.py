@@ -555,8 +555,9 @@ PROMISES: tuple[Promise, ...] = (
     ),
     promise(
         "approve.passkey",
-        "A passkey approves the one request that it was shown, on its own page, with touch and verification; there is no page for it yet.",
+        "A passkey approves the one request that it was shown, on its own page, with touch and verification; the page is ours alone and forbids the rest.",
         "promote/test_passkeys.py",
+        "server/test_pages.py",
     ),
     promise(
         "approve.terminal",

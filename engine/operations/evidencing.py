@@ -68,6 +68,15 @@ class Evidencing:
             approved = _approved(self.store, cluster, version)
             return self._kept(sources, approved) or self._make(sources, approved)
 
+    def page(self, evidence: str) -> str:
+        """The page of the evidence with this digest. NotFound where it is not kept here as it was made."""
+        found = page_of(self.workspace, self.store, evidence)
+        if found is None:
+            raise NotFound(
+                f"evidence {evidence[:8]} is not kept here as it was made", next_step="Ask for the promotion again; its request names what is."
+            )
+        return (self.workspace.root / found).read_text()
+
     def _standing(self, cluster: str) -> str:
         incumbent = loop.cluster_state(self.store, cluster).incumbent
         if incumbent == BASE:

@@ -29,11 +29,21 @@ from engine.promote.chains import chain_for, step_of
 from engine.promote.checks import gate
 from engine.promote.grounds import grounds_of
 from engine.promote.requests import has_expired, is_complete, is_same_wish, refuse_moved, refuse_spent, request_id, status_of, takes_over
-from engine.promote.types import Approval, Chain, Evidence, Gate, Grounds, PromotionRequest, Transition, VersionState
-from engine.showing.promotions import ToSign, approvals_page, approved_page, moved_page, request_line, request_page, requested_page, stopped_page
+from engine.promote.types import Approval, Chain, Evidence, Gate, Grounds, Passkeys, PromotionRequest, Transition, VersionState
+from engine.showing.promotions import (
+    ToSign,
+    approvals_page,
+    approved_page,
+    moved_page,
+    request_line,
+    request_page,
+    requested_page,
+    signing_page,
+    stopped_page,
+)
 from engine.store.store import Store
 from engine.train import records as versions
-from engine.views import ApprovalsPage, PromotionPage, RequestLine
+from engine.views import ApprovalsPage, PromotionPage, RequestLine, SigningPage
 
 LOOKED_AT = 200
 """Requests that a list looks at for those that still wait."""
@@ -53,6 +63,9 @@ class Signing(Protocol):
 
     def how_to_sign(self, request: PromotionRequest) -> str:
         """The command that signs it, for people."""
+
+    def passkeys(self, request: PromotionRequest) -> Passkeys:
+        """The passkeys that a page may ask for a signature on it."""
 
     def verify(self, request: PromotionRequest, signature: str, earlier: Sequence[Approval], now: str) -> Approval:
         """The approval that a signature is worth. Raises an engine error with its reason where it is worth none."""
@@ -197,6 +210,11 @@ class Promoting:
         file = load_clusters(self.workspace)
         clusters = list(file.clusters) if cluster is None else [cluster] if named_cluster(file, cluster) else []
         return approvals_page(self._lines(clusters, waiting=waiting)[:limit])
+
+    def signing_page(self, name: str) -> SigningPage:
+        """A request for the page on which a passkey signs."""
+        request, line = records.stored_request(self.store, name).stored.request, self._line(name)
+        return signing_page(line, request.evidence, self._to_sign(request), self.signing.passkeys(request))
 
     def pending(self, clusters: Sequence[str]) -> tuple[RequestLine, ...]:
         """The requests of these clusters that wait for signatures."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -188,6 +188,14 @@ class Gate(Record):
     def open(self) -> bool:
         """Whether every check holds."""
         return all(check.passed for check in self.checks)
+
+
+class Passkeys(NamedTuple):
+    """What a page asks a browser for."""
+
+    credentials: tuple[str, ...]
+    user_verification: bool
+    """Whether PIN or fingerprint must be given."""
 
 
 class Evidence(Record):

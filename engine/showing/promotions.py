@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.promote.chains import in_words, leaving, onward
-from engine.promote.types import Approval, Chain, Check, Gate, PromotionRequest, RequestStatus, StoredRequest, VersionState
-from engine.views import ApprovalsPage, CheckLine, NextCall, PromotionPage, RequestLine
+from engine.promote.types import Approval, Chain, Check, Gate, Passkeys, PromotionRequest, RequestStatus, StoredRequest, VersionState
+from engine.views import ApprovalsPage, CheckLine, NextCall, PromotionPage, RequestLine, SigningPage
 
 
 class ToSign(NamedTuple):
@@ -64,6 +64,19 @@ def request_page(line: RequestLine, request: PromotionRequest, to_sign: ToSign) 
     """One request in full."""
     summary = f"Request {request.id}, {line.status}: {request.version} of {request.cluster}, {request.source} to {request.target}."
     return ApprovalsPage(summary=summary, requests=(line,), document=request.model_dump(mode="json"), **to_sign._asdict())
+
+
+def signing_page(line: RequestLine, evidence: str, to_sign: ToSign, passkeys: Passkeys) -> SigningPage:
+    """One request for the page on which a passkey signs."""
+    return SigningPage(
+        request=line,
+        statement=to_sign.statement,
+        how_to_sign=to_sign.how_to_sign,
+        evidence=evidence,
+        evidence_kept=to_sign.evidence_page is not None,
+        credentials=passkeys.credentials,
+        user_verification=passkeys.user_verification,
+    )
 
 
 def request_line(stored: StoredRequest, status: RequestStatus) -> RequestLine:

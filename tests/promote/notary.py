@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine.base.digests import canonical_json, digest_of, sha256_hex
 from engine.errors import ApprovalNeeded, BadInput
-from engine.promote.types import Approval, Chain, Evidence, PromotionRequest
+from engine.promote.types import Approval, Chain, Evidence, Passkeys, PromotionRequest
 
 SECRETS = {"Ada": "a", "Bob": "b"}
 
@@ -28,6 +28,9 @@ class Notary:
 
     def how_to_sign(self, request: PromotionRequest) -> str:
         return f"sign {request.id}"
+
+    def passkeys(self, request: PromotionRequest) -> Passkeys:
+        return Passkeys((), True)
 
     def sign(self, request: PromotionRequest, by: str, secret: str | None = None) -> str:
         return f"{by}:{sha256_hex((secret or SECRETS[by]).encode() + self.statement(request))}"

@@ -10,7 +10,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
+import httpx2
 import pytest
 
 from engine.base.paths import Workspace
@@ -84,6 +86,16 @@ class Shop:
             agent.join()
         return sorted(outcomes)
 
+    def on_its_page(self, request: str) -> dict[str, Any]:
+        """What the page whose address the terminal prints shows of a request: it sends the token that stands behind the #."""
+        address = urlsplit(self.done("approve", request, "--page")["url"])
+        given, site = dict(parse_qsl(address.fragment)), f"{address.scheme}://{address.netloc}"
+        assert httpx2.get(site + address.path).headers["content-type"].startswith("text/html")
+        assert httpx2.get(self.done("approvers", "passkey")["url"]).status_code == 200
+        answer = httpx2.get(f"{site}/api/v1/signing/{given['request']}", headers={"authorization": f"Bearer {given['token']}", "origin": site})
+        shown: dict[str, Any] = answer.json()["request"]
+        return shown
+
     def verified(self, bundle: Path, approvers: Path) -> Said:
         """As whoever deploys checks a bundle: in its folder, with the workspace's public key and a list of their own."""
         key = bundle.with_name("evidence.pub")
@@ -115,6 +127,7 @@ def test_a_candidate_comes_into_production_by_a_person_s_signatures_and_by_nothi
     configure(shop.workspace, policy={})
 
     canary = shop.asked()
+    assert shop.on_its_page(canary)["status"] == "waiting"
     assert shop.refused("approve", canary, "--key", mallory.path)["details"]["reason"] == "unknown_key"
     signature = shop.done("approve", canary, "--key", ada.path, "--sign-only")["signature"]
     assert shop.race(APPROVE_PROMOTION, request=canary, signature=signature) == ["moved", "request_spent"]

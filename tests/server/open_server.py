@@ -21,6 +21,8 @@ def main() -> None:
     operations = Operations(
         call=partial(call, EngineDouble()),  # type: ignore[arg-type]
         report=lambda evaluation_id: evaluation_id,
+        signing=lambda request: {"request": request},
+        evidence=lambda digest: f"<h1>{digest}</h1>",
         drain=lambda: False,
         stop=lambda servers: None,
     )

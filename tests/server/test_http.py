@@ -42,6 +42,8 @@ def served() -> Iterator[Served]:
     operations = Operations(
         call=partial(call, engine),  # type: ignore[arg-type]
         report=lambda evaluation_id: f"<h1>{evaluation_id}</h1>",
+        signing=lambda request: {"request": request},
+        evidence=lambda digest: f"<h1>{digest}</h1>",
         drain=lambda: False,
         stop=lambda servers: None,
     )

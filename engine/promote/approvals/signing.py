@@ -12,9 +12,10 @@ from pathlib import Path
 from engine.errors import ApprovalNeeded
 from engine.promote.approvals.approvers import Approvers
 from engine.promote.approvals.approvers_file import ENVIRONMENT, RECOMMENDED, read_approvers
+from engine.promote.approvals.roster import Passkey
 from engine.promote.approvals.statement import policy_digest, statement_of
 from engine.promote.approvals.verify import counters_of, verify_again, verify_approval
-from engine.promote.types import Approval, Chain, PromotionRequest
+from engine.promote.types import Approval, Chain, Passkeys, PromotionRequest
 
 
 class ListedSignatures:
@@ -49,6 +50,12 @@ class ListedSignatures:
     def how_to_sign(self, request: PromotionRequest) -> str:
         """The command that signs it, for people."""
         return f"modelsmith approve {request.id} --key PATH"
+
+    def passkeys(self, request: PromotionRequest) -> Passkeys:
+        """The passkeys of everybody in the list who has the role that the request needs."""
+        roster = self.approvers().roster
+        keys = (key for person in roster.people if request.role in person.roles for key in person.keys)
+        return Passkeys(tuple(key.credential for key in keys if isinstance(key, Passkey)), roster.user_verification)
 
     def verify(self, request: PromotionRequest, signature: str, earlier: Sequence[Approval], now: str) -> Approval:
         """The approval that a signature is worth. Raises an engine error with its reason where it is worth none."""

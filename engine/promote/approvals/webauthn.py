@@ -3,7 +3,8 @@
 Takes the JSON that a browser's `PublicKeyCredential.toJSON()` gives, and follows section 7.2 of the WebAuthn specification as far as it is about
 verifying: type, challenge, origin, host, the flags for presence and verification, the counter, the signature. Registration is not here: the
 list holds the public key as the browser gives it at registration, and an existing approver signs it in. Attestation is not looked at, so a
-passkey made by a program looks like any other; whoever signs one in vouches for the device. There is no page yet that asks for an assertion.
+passkey made by a program looks like any other; whoever signs one in vouches for the device. The pages that make a passkey and ask it are served
+by the daemon (`server/pages.py`).
 """
 
 from __future__ import annotations
