@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
+from engine.evaluate.canaries import in_words, is_contaminated
 from engine.evaluate.early_stop import spared
 from engine.evaluate.types import EvaluationSummary, Flip, Interval, PairedComparison, SplitScore
 
@@ -104,6 +105,8 @@ def render_report(
         effect=structured_effect,
         fingerprint=_fingerprint_words(summary),
         spared="" if (stopped := summary.stopped_early) is None else spared(stopped.asked, stopped.of, stopped.because),
+        canaries="" if summary.canaries is None else in_words(summary.canaries),
+        contaminated=is_contaminated(summary.canaries),
         widths=(LABEL_WIDTH, PLOT_WIDTH, VALUE_WIDTH),
     )
     return page
@@ -261,6 +264,9 @@ code { font: 12.5px ui-monospace, monospace; overflow-wrap: anywhere; }
 {% if summary.stopped_early is not none %}
 <p>Held-out was not measured: {{ spared }}</p>
 {% endif %}
+{% if contaminated %}
+<p class="bad"><b>Contaminated.</b> {{ canaries }} It is compared with nothing.</p>
+{% endif %}
 
 <div class="cards">
 <div class="card"><b>{{ headline.score.mean|three }}</b><span>{{ headline_name }} score, {{ "%g"|format(100 * headline.score.confidence) }}% interval
@@ -347,6 +353,9 @@ split.errors) %}
 <tr><th>settings</th><td><code>{{ summary.identity.settings }}</code></td></tr>
 <tr><th>generator</th><td><code>{{ summary.identity.generator }}</code></td></tr>
 <tr><th>weights</th><td>{{ fingerprint }}</td></tr>
+{% if canaries %}
+<tr><th>canaries</th><td>{{ canaries }}</td></tr>
+{% endif %}
 <tr><th>answers</th><td>{{ summary.generated }} generated, {{ summary.cached }} from the cache, in {{ "%.1f"|format(summary.seconds) }} s;
 decoding {{ "held to the schema" if summary.structured else "free" }}</td></tr>
 <tr><th>interval</th><td>{{ headline.score.method }}</td></tr>

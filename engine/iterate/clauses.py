@@ -7,9 +7,11 @@ A clause is about held-out results of the same items, paired. What is tested, an
 * slices: each guarded slice's loss, with Holm's correction over all of them: a slice of twenty items loses a tenth by chance alone once in six;
 * regressions: items that passed before and fail now, against what the incumbent's own unsteadiness explains;
 * no harm: the mean on a suite of general and safety items, against the base and a tolerance;
-* safety nets: shares, without a test: a breach is not excused by chance.
+* safety nets: shares, without a test: a breach is not excused by chance;
+* canaries: wrong answers that the evaluation file plants, given more often than the version's other mistakes explain.
 
-A challenger whose measurement stopped early has one clause, which fails: what made its refusal certain (`engine/evaluate/early_stop.py`).
+A challenger whose measurement stopped early has one clause besides that of canaries, which fails: what made its refusal certain
+(`engine/evaluate/early_stop.py`).
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from engine.config import Acceptance
+from engine.evaluate.canaries import in_words, is_contaminated
 from engine.evaluate.early_stop import spared
 from engine.evaluate.losses import breach_rates, is_relied_on, losses, nets_breached_more, passed_items
 from engine.evaluate.statistics import compare, holm, shown_above_zero, sign_flip, value_of
-from engine.evaluate.types import ItemResult, PairedComparison, Stability, StoppedEarly
+from engine.evaluate.types import Canaries, ItemResult, PairedComparison, Stability, StoppedEarly
 from engine.iterate.types import Clause
 
 
@@ -171,6 +174,14 @@ def _by_kind(base: Sequence[ItemResult], challenger: Sequence[ItemResult]) -> di
     for after in challenger:
         changes[after.tags.get("kind", "other")].append(after.score - before[after.scenario_id])
     return {kind: sum(values) / len(values) for kind, values in sorted(changes.items())}
+
+
+def canaries_clause(planted: int, found: Canaries | None) -> Clause:
+    """A version that has been taught evaluation items is no better, whatever it scores. One that was not asked all canaries is not cleared."""
+    if found is None or found.asked < planted:
+        sentence = f"{planted - (found.asked if found else 0)} of {planted} canaries were not answered; measure again."
+        return Clause(name="canaries", passed=False, sentence=sentence)
+    return Clause(name="canaries", passed=not is_contaminated(found), sentence=in_words(found))
 
 
 def safety_clause(incumbent: Sequence[ItemResult], challenger: Sequence[ItemResult], acceptance: Acceptance) -> Clause:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engine.config import Acceptance, Budget
-from engine.evaluate.types import EvaluationSummary, Interval, ItemResult, ScoreIdentity, SplitScore, Stability
-from engine.iterate.clauses import no_harm_clause
+from engine.evaluate.types import Canaries, EvaluationSummary, Interval, ItemResult, ScoreIdentity, SplitScore, Stability
+from engine.iterate.clauses import canaries_clause, no_harm_clause
 from engine.iterate.decide import decide, stop_reason, with_clause
 from engine.iterate.types import Clause, Decision
 
@@ -160,6 +160,17 @@ def test_a_missing_answer_never_passes() -> None:
     decision = judge(challenger)
     assert decision.verdict == "roll_back"
     assert not clause(decision, "complete").passed
+
+
+@pytest.mark.parametrize(("asked", "hits", "passed", "says"), [(8, 0, True, "0 of 8"), (8, 5, False, "taught evaluation items"), (7, 0, False, "1 of 8")])
+def test_a_version_that_gives_planted_wrong_answers_is_refused_and_one_that_was_not_asked_all_is_not_cleared(
+    asked: int, hits: int, passed: bool, says: str
+) -> None:
+    found = Canaries(asked=asked, hits=hits, controls=100, control_hits=0, chance=1e-6 if hits else 1.0)
+    decision = with_clause(judge(results(lambda n: 0.8)), canaries_clause(8, found))
+    assert decision.verdict == ("accept" if passed else "roll_back")
+    assert says in clause(decision, "canaries").sentence
+    assert not canaries_clause(8, None).passed
 
 
 def test_the_verdict_says_what_the_suite_could_have_shown() -> None:
