@@ -237,7 +237,7 @@ def test_honest_models_are_accused_at_most_as_often_as_stated(rate: float) -> No
         for hits in range(LEAST_HITS, 9)
         if is_contaminated(told(hits, control_hits=control))
     )
-    assert accused <= 2 * ALPHA
+    assert accused <= ALPHA
 
 
 def answered(scenarios: list[Scenario], answers: list[str]) -> list[ItemResult]:
