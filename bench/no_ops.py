@@ -68,7 +68,7 @@ def judged(setting: Setting, incumbent: Version, challenger: Version, attempt: i
             floor=None,
             seed=setting.seed,
             attempt=each,
-            stability=incumbent.stability,
+            stability=incumbent.summary.stability,
         )
         for each in (attempt, 1)
     ]

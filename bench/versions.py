@@ -1,4 +1,4 @@
-"""A version as the benches make one: trained from an adapter by the worker, measured by the evaluation worker as the loop measures a challenger."""
+"""A version as the benches make one: trained by the worker, measured by the evaluation worker as the loop measures a challenger."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from engine.base.files import read_json, read_jsonl, write_jsonl
 from engine.config import Lora
 from engine.curate.worker import rendered_row
 from engine.evaluate.compile import domain_digest
-from engine.evaluate.jobs import EvaluateJob
-from engine.evaluate.types import ItemResult, Stability, TrainingRow
+from engine.evaluate.jobs import EvaluateJob, EvaluateOutput
+from engine.evaluate.types import EvaluationSummary, ItemResult, TrainingRow
 from engine.generate.types import Weights
 from engine.train.jobs import TrainJob
 from engine.train.plan import plan_training
@@ -24,7 +24,7 @@ class Version(NamedTuple):
     """One set of weights as it was trained and measured."""
 
     results: list[ItemResult]
-    stability: Stability | None
+    summary: EvaluationSummary
     trained: dict[str, Any]
     """The training worker's output."""
     rewards: list[dict[str, Any]]
@@ -38,8 +38,8 @@ class Version(NamedTuple):
         return [result for result in self.results if result.split == split]
 
 
-def make_version(setting: Setting, plan: TrainPlan, rows: list[TrainingRow], adapter: Path, subject: str) -> Version:
-    """Trains `plan` on these rows from the adapter, and measures what came of it on core and held-out."""
+def make_version(setting: Setting, plan: TrainPlan, rows: list[TrainingRow], adapter: Path | None, subject: str) -> Version:
+    """Trains `plan` on these rows, from the adapter where there is one, and measures what came of it on core and held-out."""
     with tempfile.TemporaryDirectory() as place:
         run, evaluation = Path(place) / "train", Path(place) / "evaluate"
         trained = run_worker(setting, "train", _train_job(setting, plan, rows, adapter, Path(place)), plan.seed, run)
@@ -48,10 +48,9 @@ def make_version(setting: Setting, plan: TrainPlan, rows: list[TrainingRow], ada
         results = [ItemResult.model_validate(row) for row in read_jsonl(evaluation / "outputs/results.jsonl")]
         curve = run / "outputs/rewards.json"
         rewards = read_json(curve) if curve.is_file() else []
-    stability = measured["output"]["summary"]["stability"]
     return Version(
         results=results,
-        stability=None if stability is None else Stability.model_validate(stability),
+        summary=EvaluateOutput.model_validate(measured["output"]).summary,
         trained=trained["output"],
         rewards=rewards,
         train_seconds=trained["seconds"],
@@ -73,7 +72,7 @@ def no_op_plan(setting: Setting, adapter: Path, *, steps: int, rate: float, seed
     return plan.model_copy(update=changes), steps * plan.batch_size
 
 
-def _train_job(setting: Setting, plan: TrainPlan, rows: list[TrainingRow], adapter: Path, place: Path) -> TrainJob:
+def _train_job(setting: Setting, plan: TrainPlan, rows: list[TrainingRow], adapter: Path | None, place: Path) -> TrainJob:
     path = place / "rows.jsonl"
     write_jsonl(path, [rendered_row(setting.compiled, row) for row in rows])
     return TrainJob(
@@ -85,7 +84,7 @@ def _train_job(setting: Setting, plan: TrainPlan, rows: list[TrainingRow], adapt
         domain_digest=setting.compiled.digest if plan.method == "grpo" else None,
         plan=plan,
         device=setting.device,
-        warm_start=str(adapter.resolve()),
+        warm_start=None if adapter is None else str(adapter.resolve()),
     )
 
 
