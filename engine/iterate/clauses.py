@@ -5,7 +5,7 @@ A clause is about held-out results of the same items, paired. What is tested, an
 * improvement, floor: a paired interval clustered by source and a sign-flip test (McNemar's where items pass or fail), both at the confidence of
   this attempt (`attempt_confidence`), so that the tenth try does not pass by luck;
 * slices: each guarded slice's loss, with Holm's correction over all of them: a slice of twenty items loses a tenth by chance alone once in six;
-* regressions: items that passed before and fail now, against what the incumbent's own unsteadiness explains;
+* regressions: what is lost with items that passed before and fail now, against what the incumbent's own unsteadiness explains;
 * no harm: the mean on a suite of general and safety items, against the base and a tolerance;
 * safety nets: shares, without a test: a breach is not excused by chance;
 * canaries: wrong answers that the evaluation file plants, given more often than the version's other mistakes explain.
@@ -129,12 +129,12 @@ def regressions_clause(
     if not is_relied_on(floor_against_incumbent):
         sentence = "The incumbent is below the floor, so nobody relies on the items that it passes."
         return Clause(name="regressions", passed=True, sentence=sentence)
-    passed = passed_items(incumbent)
-    again = [result for result in challenger if result.outcome == "graded" and result.scenario_id in passed]
-    found = losses(sum(not result.passed for result in again), len(again), stability)
-    if not again:
+    answered = {result.scenario_id for result in challenger if result.outcome == "graded"}
+    passed = {name: result for name, result in passed_items(incumbent).items() if name in answered}
+    found = losses(passed, challenger, acceptance.metric, stability)
+    if not passed:
         return Clause(name="regressions", passed=True, sentence="The incumbent passes no item, so none can be lost.")
-    told = f"{found.lost} of the {found.passed} items that the incumbent passes fail now"
+    told = f"{found.lost} of the {found.passed} items that the incumbent passes fail now, which costs {found.share:.0%} of what all of them scored"
     if stability is None:
         noise = "how steady the incumbent is was not measured, so nothing is put down to chance"
     else:

@@ -106,6 +106,16 @@ def test_items_that_passed_before_may_not_be_traded_for_others() -> None:
     assert decision.verdict == "roll_back"
 
 
+def test_an_item_is_lost_by_as_much_as_the_metric_that_decides_says() -> None:
+    before = results(lambda n: 1.0 if n < N // 2 else 0.0)
+    amiss = results(lambda n: 0.9 if n < N // 4 else 1.0 if n < 3 * N // 4 else 0.0)
+    in_parts, whole = (judge(amiss, incumbent=before, acceptance=Acceptance(floor="ignore", metric=metric)) for metric in ("score", "pass_rate"))
+    assert clause(in_parts, "regressions").passed
+    assert "costs 5% of what all of them scored" in clause(in_parts, "regressions").sentence
+    assert not clause(whole, "regressions").passed
+    assert "costs 50%" in clause(whole, "regressions").sentence
+
+
 def test_what_an_incumbent_below_the_floor_passes_by_luck_does_not_block() -> None:
     before = results(lambda n: 1.0 if n < N // 8 else 0.0)
     after = results(lambda n: 1.0 if n >= N // 16 else 0.0)
