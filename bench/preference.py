@@ -6,7 +6,7 @@ Needs a prepared base (`make setup`), an adapter that SFT made (a version's arte
 adapter, with the same labelled rows:
 
     start   a step at a thousandth of the rate: merged and measured like the others, it knows what the adapter knew
-    sft     the domain's training once more at half the rate, as the loop goes on after an accepted round with little left to learn
+    sft     half of the domain's passes once more at half the rate, as the loop goes on after an accepted round with little left to learn
     grpo    the loop's own GRPO plan, with its pre-flight over `--prompts` prompts and `--steps` steps
 
 Each is measured by the evaluation worker on core and held-out, which is more items than either; differences are paired. An arm that is under
@@ -30,7 +30,7 @@ from engine.evaluate.types import ItemResult
 from engine.train.plan import plan_training
 from engine.train.types import TrainPlan
 
-ARMS = ("start", "sft", "grpo")
+ARMS = ("start", "grpo", "sft")
 SPLITS = ("core", "held_out")
 
 
@@ -77,10 +77,11 @@ def run_arm(setting: Setting, options: argparse.Namespace, arm: str) -> dict[str
 
 
 def sft_plan(setting: Setting, options: argparse.Namespace) -> TrainPlan:
-    """The domain's training once more, gone on with."""
+    """The domain's training, gone on with."""
     wanted = setting.compiled.domain.train
     plan = plan_training(setting.profile, wanted, rows=len(setting.compiled.pool), device=setting.device, seed=setting.seed + 1, merge=True)
-    return plan.model_copy(update={"learning_rate": plan.learning_rate / 2, "warm_start": True, "lora": shape_of(setting, options.adapter)})
+    changes = {"learning_rate": plan.learning_rate / 2, "epochs": plan.epochs / 2, "warm_start": True, "lora": shape_of(setting, options.adapter)}
+    return plan.model_copy(update=changes)
 
 
 def grpo_plan(setting: Setting, options: argparse.Namespace) -> TrainPlan:
