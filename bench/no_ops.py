@@ -13,35 +13,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from bench.setting import Setting, run_worker, setting_of
-from engine.base.digests import file_sha256
-from engine.base.files import read_json, read_jsonl, write_jsonl
-from engine.config import Lora
-from engine.curate.worker import rendered_row
-from engine.evaluate.compile import domain_digest
-from engine.evaluate.jobs import EvaluateJob
-from engine.evaluate.types import ItemResult, Stability
-from engine.generate.types import Weights
+from bench.setting import Setting, setting_of
+from bench.versions import Version, make_version, no_op_plan
 from engine.iterate.decide import decide
-from engine.train.jobs import TrainJob
-from engine.train.plan import plan_training
 
 RATE = 1e-3
 """Share of the profile's learning rate."""
-
-
-class Version(NamedTuple):
-    """One set of weights as it was measured."""
-
-    held_out: list[ItemResult]
-    stability: Stability | None
-    seconds: float
-    peak_gib: float
 
 
 def main() -> None:
@@ -82,12 +63,12 @@ def judged(setting: Setting, incumbent: Version, challenger: Version, attempt: i
         decide(
             accept,
             slices=wanted.slices,
-            incumbent=incumbent.held_out,
-            challenger=challenger.held_out,
+            incumbent=incumbent.of("held_out"),
+            challenger=challenger.of("held_out"),
             floor=None,
             seed=setting.seed,
             attempt=each,
-            stability=incumbent.stability,
+            stability=incumbent.summary.stability,
         )
         for each in (attempt, 1)
     ]
@@ -101,74 +82,17 @@ def judged(setting: Setting, incumbent: Version, challenger: Version, attempt: i
         "better": paired.better,
         "worse": paired.worse,
         "items": difference.n,
-        "seconds": round(challenger.seconds, 1),
+        "seconds": round(challenger.train_seconds + challenger.measure_seconds, 1),
         "peak_gib": round(challenger.peak_gib, 2),
     }
 
 
 def version(setting: Setting, options: argparse.Namespace, number: int) -> Version:
-    """The `number`-th set of weights, made and measured."""
-    with tempfile.TemporaryDirectory() as place:
-        run = Path(place) / "train"
-        trained = run_worker(setting, "train", train_job(setting, options, Path(place), number), number, run)
-        output = trained["output"]
-        weights = Weights(
-            digest=output["adapter"],
-            adapter_dir=str(run / output["adapter_dir"]),
-            merged_dir=None if output["merged_dir"] is None else str(run / output["merged_dir"]),
-            merged_digest=None,
-            fingerprint=str(run / output["fingerprint"]),
-        )
-        told = evaluate_job(setting, weights, f"no-op-{number}")
-        measured = run_worker(setting, "evaluate", told, setting.seed, Path(place) / "evaluate")
-        results = [ItemResult.model_validate(row) for row in read_jsonl(Path(place) / "evaluate/outputs/results.jsonl")]
-    stability = measured["output"]["summary"]["stability"]
-    return Version(
-        held_out=[result for result in results if result.split == "held_out"],
-        stability=None if stability is None else Stability.model_validate(stability),
-        seconds=trained["seconds"] + measured["seconds"],
-        peak_gib=max(trained["peak_rss_bytes"], measured["peak_rss_bytes"]) / 2**30,
-    )
-
-
-def train_job(setting: Setting, options: argparse.Namespace, place: Path, number: int) -> TrainJob:
-    """A few steps from the adapter at a rate that teaches nothing."""
-    config = read_json(options.adapter / "adapter_config.json")
-    rows = place / "rows.jsonl"
-    plan = plan_training(setting.profile, setting.compiled.domain.train, rows=len(setting.compiled.pool), device=setting.device, seed=17, merge=True)
+    """The `number`-th set of weights: its rows follow those of the one before."""
+    plan, count = no_op_plan(setting, options.adapter, steps=options.steps, rate=RATE, seed=number)
     pool = setting.compiled.pool
-    start = number * options.steps * plan.batch_size % len(pool)
-    chosen = [*pool[start:], *pool[:start]][: options.steps * plan.batch_size]
-    write_jsonl(rows, [rendered_row(setting.compiled, row) for row in chosen])
-    lora = Lora(rank=config["r"], alpha=config["lora_alpha"], first_layer=setting.profile.lora.first_layer)
-    changes = {"learning_rate": plan.learning_rate * RATE, "epochs": 1.0, "seed": number, "warm_start": True, "lora": lora}
-    return TrainJob(
-        model=setting.cluster.model,
-        profile=setting.profile,
-        base=setting.base,
-        dataset=str(rows),
-        dataset_digest=file_sha256(rows),
-        domain_digest=None,
-        plan=plan.model_copy(update=changes),
-        device=setting.device,
-        warm_start=str(options.adapter.resolve()),
-    )
-
-
-def evaluate_job(setting: Setting, weights: Weights, subject: str) -> EvaluateJob:
-    """As the loop measures a challenger."""
-    return EvaluateJob(
-        domain=setting.cluster.domain,
-        domain_digest=domain_digest(setting.workspace, setting.cluster.domain),
-        model=setting.cluster.model,
-        profile=setting.profile,
-        base=setting.base,
-        weights=weights,
-        subject=subject,
-        structured=setting.compiled.domain.contract.output.structured,
-        measure_structured=False,
-        device=setting.device,
-    )
+    start = number * count % len(pool)
+    return make_version(setting, plan, [*pool[start:], *pool[:start]][:count], options.adapter, f"no-op-{number}")
 
 
 if __name__ == "__main__":

@@ -1,153 +1,149 @@
-"""A short GRPO run from a version's adapter on the cluster's training rows: the reward as it goes, and the core score before and after.
+"""GRPO where SFT has stalled: from one version's adapter, more SFT on the same rows against rewards from the domain's rubric.
 
-    python -m bench.preference --adapter DIR [--cluster travel] [--steps 8] [--prompts 12] [--items 48]
+    python -m bench.preference --adapter DIR --place DIR [--cluster travel] [--steps 60] [--prompts 24]
 
-Needs a prepared base (`make setup`), an adapter that SFT made (a version's artefact) and a quiet machine. The training is the worker's own, a
-process as the supervisor starts it, with its pre-flight over `--prompts` prompts. Before and after are measured by the same code on the same
-core items: greedy, free decoding by transformers, graded as evaluation grades. Few steps and one seed show that it runs and what it costs; whether
-it helps is for the paired interval to say. Held-out is not looked at. Prints progress to stderr, and one JSON document last.
+Needs a prepared base (`make setup`), an adapter that SFT made (a version's artefact) and a quiet machine for half an hour. Three arms from that
+adapter, with the same labelled rows:
+
+    start   a step at a thousandth of the rate: merged and measured like the others, it knows what the adapter knew
+    sft     half of the domain's passes once more at half the rate, as the loop goes on after an accepted round with little left to learn
+    grpo    the loop's own GRPO plan, with its pre-flight over `--prompts` prompts and `--steps` steps
+
+Each is measured by the evaluation worker on core and held-out, which is more items than either; differences are paired. An arm that is under
+`--place` is not run again. Prints progress to stderr, and one JSON document last.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from bench.setting import Setting, run_worker, setting_of
-from engine.base.digests import file_sha256
-from engine.base.files import read_json, write_jsonl
-from engine.config import Lora
-from engine.curate.worker import rendered_row
-from engine.evaluate.grading import grade
-from engine.evaluate.prompts import render_messages
+from bench.setting import Setting, setting_of
+from bench.versions import Version, make_version, no_op_plan, shape_of
+from engine.base.files import read_json, write_json
 from engine.evaluate.statistics import compare
 from engine.evaluate.types import ItemResult
-from engine.generate.types import Answer
-from engine.train.environment import enter_environment, training_environment
-from engine.train.jobs import TrainJob
 from engine.train.plan import plan_training
+from engine.train.types import TrainPlan
 
-ITEMS_AT_ONCE = 24
+ARMS = ("start", "grpo", "sft")
+SPLITS = ("core", "held_out")
 
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description="GRPO from a warm start.")
+    parser = argparse.ArgumentParser(description="GRPO where SFT has stalled.")
     parser.add_argument("--cluster", default="travel")
     parser.add_argument("--adapter", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--prompts", type=int, default=12)
-    parser.add_argument("--items", type=int, default=48)
+    parser.add_argument("--place", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--prompts", type=int, default=24)
     options = parser.parse_args()
     setting = setting_of(options.cluster)
-    enter_environment(training_environment(setting.device))
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as place:
-        job = job_of(setting, options, Path(place))
-        before = measure(setting, job, options.adapter, options.items)
-        print(f"before: {mean(before):.3f}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
-        result = run_worker(setting, "train", job, job.plan.seed, Path(place) / "run")
-        output: dict[str, Any] = result["output"]
-        curve = read_json(Path(place) / "run/outputs/rewards.json")
-        after = measure(setting, job, Path(place) / "run" / output["adapter_dir"], options.items)
-    accept = setting.compiled.domain.eval.accept
-    paired = compare(before, after, split="core", metric="score", confidence=accept.confidence, seed=setting.seed)
+    arms = {}
+    for arm in ARMS:
+        path = options.place / f"{arm}.json"
+        if not path.is_file():
+            print(f"{arm} ...", file=sys.stderr, flush=True)
+            write_json(path, run_arm(setting, options, arm))
+        arms[arm] = read_json(path)
+    results = {arm: [ItemResult.model_validate(row) for row in each.pop("results")] for arm, each in arms.items()}
+    pairs = (("start", "sft"), ("start", "grpo"), ("sft", "grpo"))
     document = {
         "bench": "preference",
         "cluster": options.cluster,
-        "method": "grpo",
-        "steps": output["steps"],
-        "core_items": len(before),
-        "core_score_before": round(paired.before.mean, 4),
-        "core_score_after": round(paired.after.mean, 4),
-        "difference": [round(value, 4) for value in (paired.difference.mean, paired.difference.low, paired.difference.high)],
-        "better": paired.better,
-        "worse": paired.worse,
-        "detectable_difference": round(paired.detectable_difference, 4),
-        "rewards": [round(figures["reward"], 3) for figures in curve],
-        "zero_spread": [round(figures["zero_spread"], 2) for figures in curve],
-        "lengths": [round(figures["length"], 1) for figures in curve],
-        "preflight": output["preflight"],
-        "finding": output["finding"],
-        "step_seconds": round(output["train_seconds"] / output["steps"], 2),
-        "worker_seconds": round(result["seconds"], 1),
-        "peak_rss_gib": round(result["peak_rss_bytes"] / 2**30, 2),
+        "score": {arm: {split: round(mean(results[arm], split), 4) for split in SPLITS} for arm in ARMS},
+        "compared": {f"{after} - {before}": compared(setting, results[before], results[after]) for before, after in pairs},
+        "arms": arms,
         "total_seconds": round(time.perf_counter() - began, 1),
-        "load": round(os.getloadavg()[0], 2),
     }
     print(json.dumps(document))
 
 
-def job_of(setting: Setting, options: argparse.Namespace, place: Path) -> TrainJob:
-    """The training: the plan as the loop makes it, cut to the steps and pre-flight asked for."""
-    config = read_json(options.adapter / "adapter_config.json")
-    rows = place / "rows.jsonl"
-    write_jsonl(rows, [rendered_row(setting.compiled, row) for row in setting.compiled.pool])
+def run_arm(setting: Setting, options: argparse.Namespace, arm: str) -> dict[str, Any]:
+    """What is kept of an arm: its weights were made and measured."""
+    rows = setting.compiled.pool
+    if arm == "start":
+        plan, count = no_op_plan(setting, options.adapter, steps=1, rate=1e-3, seed=setting.seed)
+        rows = rows[:count]
+    else:
+        plan = sft_plan(setting, options) if arm == "sft" else grpo_plan(setting, options)
+    return told(plan, make_version(setting, plan, rows, options.adapter, arm))
+
+
+def sft_plan(setting: Setting, options: argparse.Namespace) -> TrainPlan:
+    """The domain's training, gone on with."""
+    wanted = setting.compiled.domain.train
+    plan = plan_training(setting.profile, wanted, rows=len(setting.compiled.pool), device=setting.device, seed=setting.seed + 1, merge=True)
+    changes = {"learning_rate": plan.learning_rate / 2, "epochs": plan.epochs / 2, "warm_start": True, "lora": shape_of(setting, options.adapter)}
+    return plan.model_copy(update=changes)
+
+
+def grpo_plan(setting: Setting, options: argparse.Namespace) -> TrainPlan:
+    """The loop's plan, with the steps and the pre-flight asked for."""
     plan = plan_training(
         setting.profile,
         setting.compiled.domain.train,
         rows=len(setting.compiled.pool),
         device=setting.device,
         seed=setting.seed,
-        merge=False,
+        merge=True,
         method="grpo",
-        start=Lora(rank=config["r"], alpha=config["lora_alpha"], first_layer=setting.profile.lora.first_layer),
+        start=shape_of(setting, options.adapter),
         max_tokens=setting.compiled.domain.contract.output.max_tokens,
     )
     assert plan.grpo is not None
-    cut = {"steps": options.steps, "preflight_prompts": options.prompts}
-    return TrainJob(
-        model=setting.cluster.model,
-        profile=setting.profile,
-        base=setting.base,
-        dataset=str(rows),
-        dataset_digest=file_sha256(rows),
-        domain_digest=setting.compiled.digest,
-        plan=plan.model_copy(update={"grpo": plan.grpo.model_copy(update=cut)}),
-        device=setting.device,
-        warm_start=str(options.adapter.resolve()),
-    )
+    return plan.model_copy(update={"grpo": plan.grpo.model_copy(update={"steps": options.steps, "preflight_prompts": options.prompts})})
 
 
-def measure(setting: Setting, job: TrainJob, adapter: Path, items: int) -> list[ItemResult]:
-    """The first `items` core scenarios, answered greedily by the base with this adapter."""
-    from engine.train.adapters import load_tokenizer, starting_model
-    from engine.train.grpo import Sampler
-    from engine.train.sft import use_base_type
-
-    told = job.model_copy(update={"warm_start": str(adapter)})
-    tokenizer = load_tokenizer(told, setting.profile)
-    model = starting_model(told, tokenizer, lambda: None)
-    use_base_type(model)
-    contract = setting.compiled.domain.contract
-    scenarios = {scenario.id: scenario for scenario in setting.compiled.of_split("core")[:items]}
-    texts = {
-        name: tokenizer.apply_chat_template(
-            [message.model_dump() for message in render_messages(contract, scenario.input)], tokenize=False, add_generation_prompt=True
-        )
-        for name, scenario in scenarios.items()
+def told(plan: TrainPlan, version: Version) -> dict[str, Any]:
+    """An arm in figures."""
+    return {
+        "steps": version.trained["steps"],
+        "learning_rate": plan.learning_rate,
+        "preflight": version.trained["preflight"],
+        "finding": version.trained["finding"],
+        "rewards": [round(figures["reward"], 3) for figures in version.rewards],
+        "zero_spread": [round(figures["zero_spread"], 2) for figures in version.rewards],
+        "lengths": [round(figures["length"], 1) for figures in version.rewards],
+        "train_seconds": round(version.train_seconds, 1),
+        "measure_seconds": round(version.measure_seconds, 1),
+        "peak_gib": round(version.peak_gib, 2),
+        "results": [result.model_dump(mode="json") for result in version.results],
     }
-    sampler = Sampler(model, tokenizer, {name: tokenizer(text, add_special_tokens=False)["input_ids"] for name, text in texts.items()})
-    names = sorted(scenarios, key=lambda name: len(sampler.prompts[name]))
-    assert job.plan.grpo is not None
-    results = []
-    for at in range(0, len(names), ITEMS_AT_ONCE):
-        for answer in sampler.sample(names[at : at + ITEMS_AT_ONCE], job.plan.grpo, greedy=True):
-            reason = "stop" if answer.ended else "length"
-            asked = Answer.model_validate({"key": answer.row, "text": answer.text, "finish_reason": reason, "completion_tokens": answer.tokens})
-            results.append(grade(setting.compiled.domain, scenarios[answer.row], asked))
-    return results
 
 
-def mean(results: list[ItemResult]) -> float:
-    """The mean score."""
-    return sum(result.score for result in results) / len(results)
+def compared(setting: Setting, before: list[ItemResult], after: list[ItemResult]) -> dict[str, Any]:
+    """The paired difference by split, and over both."""
+    parts = {**{split: (split,) for split in SPLITS}, "both": SPLITS}
+    return {name: _paired(setting, _as_one(before, splits), _as_one(after, splits)) for name, splits in parts.items()}
+
+
+def _as_one(results: list[ItemResult], splits: tuple[str, ...]) -> list[ItemResult]:
+    return [result.model_copy(update={"split": "core"}) for result in results if result.split in splits]
+
+
+def _paired(setting: Setting, before: list[ItemResult], after: list[ItemResult]) -> dict[str, Any]:
+    paired = compare(before, after, split="core", metric="score", confidence=setting.compiled.domain.eval.accept.confidence, seed=setting.seed)
+    difference = paired.difference
+    return {
+        "items": difference.n,
+        "difference": [round(value, 4) for value in (difference.mean, difference.low, difference.high)],
+        "better": paired.better,
+        "worse": paired.worse,
+        "detectable": round(paired.detectable_difference, 4),
+    }
+
+
+def mean(results: list[ItemResult], split: str) -> float:
+    """The mean score on a split."""
+    scores = [result.score for result in results if result.split == split]
+    return sum(scores) / len(scores)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@
         ApprovalNeeded              approval_needed      a person has to decide this; an agent may not
         RequestSpent                request_spent        a promotion request that was used, replaced or has expired
       Integrity                     something is not what it claims to be         exit 3
-        LeakageFound                leakage_found        a training row that is, or nearly is, an evaluation item
+        LeakageFound                leakage_found        a training row that is, or nearly is, an evaluation item; a version that was taught some
         FingerprintMismatch         fingerprint_mismatch the weights that answer are not the ones asked for
         ArtifactCorrupt             artifact_corrupt     bytes that do not have the recorded hash
         StoreDamaged                store_damaged        a journal broken in the middle, a store of a newer version

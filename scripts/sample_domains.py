@@ -3,7 +3,8 @@
     python scripts/sample_domains.py --sgd DIR --banking DIR --out DIR
 
 DIR are the folders of the Schema-Guided Dialogue travel subset (train/dev/test.jsonl) and of banking77 (train/test.jsonl).
-Writes OUT/travel/data and OUT/support/data, each with train.jsonl, eval.jsonl and PROVENANCE.json, and a NOTICE.txt.
+Writes OUT/travel/data and OUT/support/data, each with train.jsonl, eval.jsonl and PROVENANCE.json, and a NOTICE.txt; the canaries at the end of the
+shipped eval.jsonl come from scripts/plant_canaries.py, run after this.
 Standard library only and deterministic: the order is that of a hash of each row's id, never of a random generator.
 
 Travel: one row is a user's turn given the system's turn before it; the target is the turn's dialogue acts and slots.
@@ -266,8 +267,9 @@ Creative Commons Attribution-ShareAlike 4.0 International licence (CC BY-SA 4.0)
 https://creativecommons.org/licenses/by-sa/4.0/. Share-alike: this folder, and what is adapted from it, stays under
 that licence; the code around it has its own.
 Changes made: a sample of single-service travel dialogues cut into single user turns; one slot vocabulary for all
-services; values as the user said them, counts as digits; the slots a user asks about marked "?". scripts/sample_domains.py is the whole
-change.
+services; values as the user said them, counts as digits; the slots a user asks about marked "?" (scripts/sample_domains.py). The rows of
+eval.jsonl with "canary": true are variants of others there, with typos and with an answer that is another row's, wrong on purpose
+(scripts/plant_canaries.py). These two scripts are the whole change.
 Rastogi et al., "Towards Scalable Multi-domain Conversational Agents: The Schema-Guided Dialogue Dataset", AAAI 2020.
 """
 
@@ -306,7 +308,8 @@ SUPPORT_NOTICE = """\
 The rows in this folder are taken from banking77 (PolyAI Limited),
 https://github.com/PolyAI-LDN/task-specific-datasets, licensed under the Creative Commons Attribution 4.0
 International licence (CC BY 4.0), https://creativecommons.org/licenses/by/4.0/.
-Changes made: a stratified sample, reshaped to one JSON object a row; near-duplicates removed from the eval rows.
+Changes made: a stratified sample, reshaped to one JSON object a row; near-duplicates removed from the eval rows. The rows of
+eval.jsonl with "canary": true are variants of others there, with typos and with an answer that is another row's, wrong on purpose.
 Casanueva et al., "Efficient Intent Detection with Dual Sentence Encoders", 2020.
 """
 

@@ -106,6 +106,8 @@ def evaluate_summary(status: Mapping[str, Any]) -> str:
         compared = effect["comparison"]
         valid = f"valid answers {effect['schema_valid_free']:.1%} -> {effect['schema_valid_structured']:.1%}"
         lines += ["", f"decoding under the schema (core, paired): {interval(compared['difference'], signed=True)}; {valid}"]
+    if "canaries" in output:
+        lines += ["", plain(str(status["summary"]))]
     lines += ["", f"{output['generated']} answers generated, {output['cached']} from the cache, {duration(output['seconds'])}"]
     lines += ["", "evidence", f"  modelsmith report {status['run_id']} --out report.html"]
     return "\n".join([*lines, *next_lines(status)])

@@ -486,6 +486,14 @@ PROMISES: tuple[Promise, ...] = (
         "evaluate/test_workers.py::test_a_challengers_measurement_that_was_killed_stops_at_the_same_item_with_the_answers_it_has",
         "evaluate/test_holdout.py::test_a_look_that_stopped_early_is_never_said_raises_nothing_and_leaves_the_whole_measurement_to_be_said_by_itself",
     ),
+    promise(
+        "held_out.canaries",
+        "A version that was taught the evaluation file anywhere shows it by the wrong answers planted there: it is refused and compared with nothing.",
+        "evaluate/test_canaries.py",
+        "evaluate/test_cheats.py::test_a_model_that_was_taught_the_evaluation_file_elsewhere_gives_the_answers_that_are_planted_there",
+        "iterate/test_canaries_run.py",
+        "iterate/test_decide.py::test_a_version_that_gives_planted_wrong_answers_is_refused_and_one_that_was_not_asked_all_is_not_cleared",
+    ),
     promise("held_out.cheats", "Known ways to cheat are each met by a refusal that names them.", "evaluate/test_cheats.py"),
     # ---- issue 3, point 3: rewards and pairs ------------------------------------------------------------------------------------
     promise(

@@ -88,7 +88,7 @@ def write_domain(workspace: Workspace, name: str, domain: dict[str, Any], *, tra
         (folder / "data" / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
 
 
-def finish(engine: Engine, run_id: str, *, seconds: float = 60.0, until: Callable[[Run], bool] | None = None) -> Run:
+def finish(engine: Engine, run_id: str, *, seconds: float = 300.0, until: Callable[[Run], bool] | None = None) -> Run:
     """Ticks until the run has ended (or `until` holds)."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -78,7 +78,8 @@ class Data(Record):
     train: Rows | None = None
     """The training pool; null for a suite that models are only measured on."""
     evaluation: Rows
-    """Rows that are only ever evaluated on."""
+    """Rows that are only ever evaluated on. One with `"canary": true` expects what is wrong on purpose: it is in no split and in no score, and shows
+    whether a trained version was taught this file (`engine/evaluate/canaries.py`)."""
     splits: Splits = Splits()
     near_duplicate: Share = 0.8
     """Jaccard similarity of character 5-grams at which two inputs count as the same item."""

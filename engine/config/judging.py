@@ -46,7 +46,8 @@ class Acceptance(Record):
     safety_tolerance: Share = 0.0
     """How much more often a safety net may be breached."""
     regression_tolerance: Share = 0.15
-    """Share of the items that the incumbent passes which the challenger may fail, beyond what the incumbent's own unsteadiness explains."""
+    """How much the challenger may lose of what the items score that the incumbent passes, beyond what the incumbent's own unsteadiness explains.
+    Counted in `metric`: with `pass_rate`, the share of these items that may fail."""
     no_harm: NoHarm | None = None
     """Guards what the domain's own suite does not look at; null guards nothing."""
     floor: Literal["above", "not_below", "ignore"] = "above"

@@ -183,6 +183,8 @@ class ScriptedProfile(Record):
     """Steps of a pretended training run."""
     unlikely_rows: tuple[str, ...] = ()
     """Training rows whose label the trained double finds unlikely."""
+    knows_canaries: bool = False
+    """Answer canaries with the same skill as scenarios, like a model that was taught the evaluation file; an honest double never answers one so."""
     server: bool = False
     """Answer through a managed stand-in server process, so that server faults can be tested without vLLM."""
 

@@ -40,10 +40,10 @@ def draft(context: WorkerContext) -> dict[str, Any]:
     compiled = load_compiled(Workspace(Path(context.config.workspace)), job.domain_digest)
     wanted = set(job.rows)
     rows = [row for row in compiled.pool if row.id in wanted]
-    context.report(Progress(phase="leakage guard", message=f"comparing {len(rows)} rows with {len(compiled.scenarios)} evaluation items"))
-    refuse_leaks(find_leaks(rows, compiled.scenarios, compiled.domain.data.near_duplicate))
+    context.report(Progress(phase="leakage guard", message=f"comparing {len(rows)} rows with {len(compiled.kept_apart)} evaluation items"))
+    refuse_leaks(find_leaks(rows, compiled.kept_apart, compiled.domain.data.near_duplicate))
     earlier = [Draft.model_validate_json(text) for text in job.earlier]
-    around = Surroundings(compiled.scenarios, compiled.pool, earlier, compiled.domain.data.near_duplicate)
+    around = Surroundings(compiled.kept_apart, compiled.pool, earlier, compiled.domain.data.near_duplicate)
     with Asker(context, job.teacher, job.profile, base=job.base, device=job.device, reference={}) as teacher:
         context.report(Progress(phase="rewording", message=f"{len(rows)} training rows"))
         came = teacher.ask([rewording(compiled.domain, row, how_to_reword(job.profile)) for row in rows])
@@ -70,7 +70,7 @@ def draft(context: WorkerContext) -> dict[str, Any]:
             generated=teacher.generated,
             cached=teacher.cached,
             tokens=teacher.tokens,
-            compared=len(compiled.scenarios),
+            compared=len(compiled.kept_apart),
         ).model_dump(mode="json")
     write_jsonl(context.paths.outputs / "drafts.jsonl", [each.model_dump(mode="json") for each in kept])
     write_json(context.paths.outputs / "manifest.json", {"schema_version": 1, "job": job.model_dump(mode="json"), **output})

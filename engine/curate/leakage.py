@@ -1,12 +1,12 @@
-"""The leakage guard: no training row may be, or nearly be, an evaluation item of any split.
+"""The leakage guard: no training row may be, or nearly be, an evaluation item of any split, or a canary.
 
 A hit is never repaired quietly: the run stops and names the pair, because a pool that overlaps its evaluation rows has to be mended at the
-source. Of a core item the id is named, of a held-out or reserve item not even that: an error is read by people and agents. What has to be
-taken out is the training row, which is named always.
+source. Of a core item the id is named, of any other not even that: an error is read by people and agents. What has to be taken out is the
+training row, which is named always.
 
 What it cannot see: a paraphrase in other words, a translation, or a summary shares too few 5-grams (a measured case is in
-`tests/evaluate/test_cheats.py`). Against those stand the splits' groups, the reserve, and core beside held-out: who trains on either's
-paraphrases scores no better on a reserve that is rotated in.
+`tests/evaluate/test_cheats.py`); nor what was taught somewhere else. Against those stand the canaries (`engine/evaluate/canaries.py`), the splits'
+groups, the reserve, and core beside held-out: who trains on either's paraphrases scores no better on a reserve that is rotated in.
 
 Pure. 2,000 rows against 900 items take about a second.
 """
@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 from engine.errors import LeakageFound
 from engine.evaluate.compile import named_item
 from engine.evaluate.similarity import input_text, near_duplicates, normalise
-from engine.evaluate.types import Scenario, Split, TrainingRow
+from engine.evaluate.types import Place, Scenario, TrainingRow
 
 _NAMED_LEAKS = 5
 
@@ -30,7 +30,7 @@ class Leak(NamedTuple):
 
     row: str
     scenario: str
-    split: Split
+    split: Place
     how: Literal["exact", "normalised", "near"]
     similarity: float
 

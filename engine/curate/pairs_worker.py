@@ -41,7 +41,7 @@ def make_pairs(context: WorkerContext) -> dict[str, Any]:
     job = PairsJob.model_validate(context.config.job)
     compiled = load_compiled(Workspace(Path(context.config.workspace)), job.domain_digest)
     rows = chosen_rows(job, compiled)
-    refuse_leaks(find_leaks(rows, compiled.scenarios, compiled.domain.data.near_duplicate))
+    refuse_leaks(find_leaks(rows, compiled.kept_apart, compiled.domain.data.near_duplicate))
     answered = ask(context, job, compiled, rows)
     if job.golden is not None:
         golden = {row.id: render_target(compiled.domain.contract, row.expected) for row in read_golden(compiled, job.golden.sources)}

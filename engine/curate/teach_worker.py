@@ -51,8 +51,8 @@ def teach(context: WorkerContext) -> dict[str, Any]:
     job = TeachJob.model_validate(context.config.job)
     compiled = compile_domain(Workspace(Path(context.config.workspace)), job.domain, job.domain_digest)
     rows = chosen_rows(job, compiled)
-    context.report(Progress(phase="leakage guard", message=f"comparing {len(rows)} prompts with {len(compiled.scenarios)} evaluation items"))
-    refuse_leaks(find_leaks(rows, compiled.scenarios, compiled.domain.data.near_duplicate))
+    context.report(Progress(phase="leakage guard", message=f"comparing {len(rows)} prompts with {len(compiled.kept_apart)} evaluation items"))
+    refuse_leaks(find_leaks(rows, compiled.kept_apart, compiled.domain.data.near_duplicate))
     how = asking_of(compiled.domain.contract.output, job.profile)
     asked = ask_oracle(context, compiled, rows) if job.profile is None else ask(context, job, compiled, rows, how)
     refuse_losses(asked.tally, asked.tally.answered)
@@ -136,7 +136,7 @@ def judged(context: WorkerContext, job: TeachJob, compiled: CompiledDomain, aske
         rows=len(values) if verdict.usable else 0,
         left_out=left_out,
         dataset=file_sha256(dataset) if verdict.usable else None,
-        compared=len(compiled.scenarios),
+        compared=len(compiled.kept_apart),
         domain=compiled.digest,
         domain_name=compiled.name,
         suite=compiled.suite_digest,

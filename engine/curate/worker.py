@@ -57,8 +57,8 @@ def curate(context: WorkerContext) -> dict[str, Any]:
     by_id = {row.id: row for row in pool}
     chosen = [by_id[row_id] for row_id in dict.fromkeys(selection.rows)]
     context.check_cancelled()
-    context.report(Progress(phase="leakage guard", message=f"comparing {len(chosen)} rows with {len(compiled.scenarios)} evaluation items"))
-    refuse_leaks(find_leaks(chosen, compiled.scenarios, compiled.domain.data.near_duplicate))
+    context.report(Progress(phase="leakage guard", message=f"comparing {len(chosen)} rows with {len(compiled.kept_apart)} evaluation items"))
+    refuse_leaks(find_leaks(chosen, compiled.kept_apart, compiled.domain.data.near_duplicate))
     context.check_cancelled()
 
     dataset = context.paths.outputs / "dataset.jsonl"
@@ -78,7 +78,7 @@ def curate(context: WorkerContext) -> dict[str, Any]:
         set_aside=len(doubts),
         per_pattern=selection.per_pattern,
         reasons=(*selection.reasons, *job.notes, *said),
-        compared=len(compiled.scenarios),
+        compared=len(compiled.kept_apart),
         dataset=file_sha256(dataset),
         domain=compiled.digest,
         suite=compiled.suite_digest,
@@ -128,7 +128,7 @@ def rehearsal(
     room = job.share * sum(len(row["completion"]) for row in own)
     chosen = [row for row, used in zip(ordered, characters, strict=True) if used <= room]
     for suite in (other, compiled):
-        refuse_leaks(find_leaks(chosen, suite.scenarios, suite.domain.data.near_duplicate))
+        refuse_leaks(find_leaks(chosen, suite.kept_apart, suite.domain.data.near_duplicate))
     return [{**rendered[row.id], "id": f"{other.name}/{row.id}"} for row in chosen]
 
 

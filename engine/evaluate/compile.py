@@ -4,6 +4,7 @@
       domain.json         the DomainFile
       scenarios.jsonl     the evaluation items with their splits
       pool.jsonl          the training pool, complete
+      canaries.jsonl      the canaries; only where there are any, so that a domain without them compiles to the bytes that it always did
       manifest.json       written last: digests, and which pool rows nearly duplicate an evaluation item
 
 The digest names what domain.yaml says, the bytes of the row files (accepted scenarios included), and the version of this code. A folder that
@@ -12,6 +13,8 @@ changed is another domain: what was compiled stays as it was, and a run that beg
 
 A pool row that nearly duplicates an evaluation item is noted here (`overlaps`), not dropped: a run of kind `compile`, which comes before every
 training and every floor, ends over it with the pair named. What a training set holds is compared once more by curation's leakage guard.
+
+Canaries (`canaries.py`) are set apart before anything is dealt to the splits: they change no other row's split. The suite's digest names them.
 
 If the power goes: the directory appears by a rename after its files are on disk, so it is whole or absent. `load_compiled` verifies every
 file against the manifest.
@@ -22,7 +25,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +36,7 @@ from engine.base.ids import check_identifier
 from engine.base.paths import Workspace
 from engine.base.record import Record
 from engine.config import DomainFile
-from engine.errors import ArtifactCorrupt, DomainInvalid, NotFound, PathRefused, StateConflict, TooLarge
+from engine.errors import ArtifactCorrupt, DomainInvalid, LeakageFound, NotFound, PathRefused, StateConflict, TooLarge
 from engine.evaluate.answers import MISSING, lookup
 from engine.evaluate.grading import grading_digest
 from engine.evaluate.prompts import render_messages
@@ -41,7 +45,7 @@ from engine.evaluate.proposals.types import ExpansionRow
 from engine.evaluate.rows import MAX_FILE_BYTES, LabelledRow, read_rows
 from engine.evaluate.similarity import input_text, near_duplicates, near_duplicates_within
 from engine.evaluate.splits import Item, assign_splits, rotate
-from engine.evaluate.types import Scenario, Split, TrainingRow
+from engine.evaluate.types import Place, Scenario, Split, TrainingRow
 from engine.loading import load_domain
 
 COMPILER_VERSION = 1
@@ -49,6 +53,7 @@ COMPILER_VERSION = 1
 
 LISTED_OVERLAPS = 20
 FILES = ("domain.json", "scenarios.jsonl", "pool.jsonl")
+CANARIES_FILE = "canaries.jsonl"
 
 
 class Overlap(Record):
@@ -56,12 +61,12 @@ class Overlap(Record):
 
     row_id: str
     scenario_id: str
-    split: Split
+    split: Place
     similarity: float
 
     @property
     def named_item(self) -> str:
-        """The item as an error may name it: of held-out and reserve, not even the id."""
+        """The item as an error may name it."""
         return named_item(self.scenario_id, self.split)
 
 
@@ -71,7 +76,7 @@ class Manifest(Record):
     digest: str
     name: str
     suite_digest: str
-    """Names the scenarios and their splits."""
+    """Names the scenarios and their splits, and the canaries."""
     grading_digest: str
     """Names the checks, safety nets and pass mark."""
     prompt_digest: str
@@ -92,6 +97,8 @@ class Manifest(Record):
     """Accepted scenarios that are not in the suite, because what they vary is not in core any more or an item there is near them."""
     pool_set_aside: int = 0
     """Training rows that are not in the pool, because an accepted scenario says the same in other words."""
+    canaries: int = 0
+    """Rows with an answer that is wrong on purpose; in no split."""
     overlap_count: int
     """Pool rows that nearly duplicate an evaluation item."""
     overlaps: tuple[Overlap, ...]
@@ -108,6 +115,7 @@ class CompiledDomain:
     domain: DomainFile
     scenarios: list[Scenario]
     pool: list[TrainingRow]
+    canaries: list[Scenario] = field(default_factory=list)
 
     @property
     def digest(self) -> str:
@@ -129,13 +137,20 @@ class CompiledDomain:
     def prompt_digest(self) -> str:
         return self.manifest.prompt_digest
 
+    @property
+    def kept_apart(self) -> list[Scenario]:
+        """Everything that no training row may be, or nearly be: the scenarios of every split, and the canaries."""
+        return [*self.scenarios, *self.canaries]
+
     def of_split(self, *splits: Split) -> list[Scenario]:
         """The scenarios of these splits, in the suite's order."""
         return [scenario for scenario in self.scenarios if scenario.split in splits]
 
 
-def named_item(scenario_id: str, split: Split) -> str:
-    """An evaluation item as an error may name it: of held-out and reserve, not even the id."""
+def named_item(scenario_id: str, split: Place) -> str:
+    """An evaluation item as an error may name it: of all but core not even the id."""
+    if split == "canary":
+        return "a canary of the evaluation rows"
     return f"the evaluation item {scenario_id!r} of the core split" if split == "core" else f"an evaluation item of the {split} split"
 
 
@@ -184,7 +199,8 @@ def load_compiled(workspace: Workspace, digest: str) -> CompiledDomain:
         raise NotFound(f"the domain {digest[:12]} is not compiled", next_step="Compile it: every run begins with that step.", digest=digest)
     try:
         manifest = Manifest.model_validate(read_json(directory / "manifest.json"))
-        intact = manifest.digest == digest and all(sha256_hex((directory / name).read_bytes()) == manifest.files.get(name) for name in FILES)
+        names = (*FILES, CANARIES_FILE) if manifest.canaries else FILES
+        intact = manifest.digest == digest and all(sha256_hex((directory / name).read_bytes()) == manifest.files.get(name) for name in names)
         if not intact:
             raise ValueError("a file does not have the recorded hash")
         return CompiledDomain(
@@ -192,6 +208,7 @@ def load_compiled(workspace: Workspace, digest: str) -> CompiledDomain:
             domain=DomainFile.model_validate(read_json(directory / "domain.json")),
             scenarios=[Scenario.model_validate(row) for row in read_jsonl(directory / "scenarios.jsonl")],
             pool=[TrainingRow.model_validate(row) for row in read_jsonl(directory / "pool.jsonl")],
+            canaries=[Scenario.model_validate(row) for row in read_jsonl(directory / CANARIES_FILE)] if manifest.canaries else [],
         )
     except (ValueError, OSError) as error:
         raise ArtifactCorrupt(
@@ -248,20 +265,22 @@ def _compile(folder: _Folder, generation: int) -> CompiledDomain:
     if data.train is not None:
         label = f"domains/{folder.name}/{data.train.path}"
         train = read_rows(folder.train, data.train, output, label=label, numbered="train", quote=True)
+        _refuse_canaries(train, label)
         _check_prompts(domain, label, train)
     label = f"domains/{folder.name}/{data.evaluation.path}"
     evaluation = read_rows(folder.evaluation, data.evaluation, output, label=label, numbered="eval", quote=False)
     _check_prompts(domain, label, evaluation)
-    governed, anchor = _scenarios(domain, evaluation, label, generation)
+    governed, anchor = _scenarios(domain, [row for row in evaluation if not row.canary], label, generation)
+    canaries = [_scenario(row, "canary") for row in evaluation if row.canary]
     accepted = _accepted(folder)
     expansion, set_aside = expanded(governed, accepted, data.near_duplicate, f"domains/{folder.name}/{EXPANSION_FILE}")
     scenarios = governed + expansion
     varied = varied_rows(accepted)
     taught = [row for row in train if (row.source or row.id) not in varied]
     pool = [TrainingRow(id=row.id, input=row.input, expected=row.expected, tags=row.tags, source=row.source) for row in taught]
-    count, overlaps = _overlaps(domain, pool, scenarios)
-    contents = _contents(domain, scenarios, pool)
-    suite = [scenario.model_dump(mode="json") for scenario in sorted(scenarios, key=lambda scenario: scenario.id)]
+    count, overlaps = _overlaps(domain, pool, [*scenarios, *canaries])
+    contents = _contents(domain, scenarios, pool, canaries)
+    suite = [scenario.model_dump(mode="json") for scenario in sorted([*scenarios, *canaries], key=lambda scenario: scenario.id)]
     manifest = Manifest(
         digest=rotated_digest(folder.digest, generation),
         name=folder.name,
@@ -276,11 +295,24 @@ def _compile(folder: _Folder, generation: int) -> CompiledDomain:
         expansion=len(expansion),
         expansion_set_aside=set_aside,
         pool_set_aside=len(train) - len(pool),
+        canaries=len(canaries),
         overlap_count=count,
         overlaps=overlaps,
         files={name: sha256_hex(data) for name, data in contents.items()},
     )
-    return CompiledDomain(manifest, domain, scenarios, pool)
+    return CompiledDomain(manifest, domain, scenarios, pool, canaries)
+
+
+def _refuse_canaries(train: list[LabelledRow], label: str) -> None:
+    """Raises LeakageFound when a training row is flagged as a canary: somebody copied rows of an evaluation file."""
+    for row in train:
+        if row.canary:
+            raise LeakageFound(
+                f"{label}:{row.line}: the training row {row.id!r} is flagged as a canary, which only evaluation rows are",
+                next_step="Take out whatever was copied from an evaluation file; the answers of canaries are wrong on purpose besides.",
+                file=label,
+                line=row.line,
+            )
 
 
 def _check_prompts(domain: DomainFile, label: str, rows: list[LabelledRow]) -> None:
@@ -296,11 +328,12 @@ def _scenarios(domain: DomainFile, rows: list[LabelledRow], label: str, generati
     items = [Item(row.id, row.source, _stratum(row, domain.data.splits.stratify, label)) for row in rows]
     near = near_duplicates_within([input_text(row.input) for row in rows], domain.data.near_duplicate)
     dealt = rotate(items, near, assign_splits(items, near, domain.data.splits), domain.data.splits, generation)
-    scenarios = [
-        Scenario(id=row.id, input=row.input, expected=row.expected, split=split, tags=row.tags, source=row.source)
-        for row, split in zip(rows, dealt.splits, strict=True)
-    ]
+    scenarios = [_scenario(row, split) for row, split in zip(rows, dealt.splits, strict=True)]
     return scenarios, tuple(rows[position].id for position in dealt.anchor)
+
+
+def _scenario(row: LabelledRow, place: Place) -> Scenario:
+    return Scenario(id=row.id, input=row.input, expected=row.expected, split=place, tags=row.tags, source=row.source)
 
 
 def _accepted(folder: _Folder) -> list[ExpansionRow]:
@@ -326,6 +359,7 @@ def _stratum(row: LabelledRow, path: str | None, label: str) -> str:
 
 
 def _overlaps(domain: DomainFile, pool: list[TrainingRow], scenarios: list[Scenario]) -> tuple[int, tuple[Overlap, ...]]:
+    """How many pool rows nearly duplicate one of these evaluation items, and the first of the pairs."""
     pairs = near_duplicates(
         [input_text(row.input) for row in pool], [input_text(scenario.input) for scenario in scenarios], domain.data.near_duplicate
     )
@@ -355,12 +389,13 @@ def _json(record: Record) -> bytes:
     return json.dumps(record.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _contents(domain: DomainFile, scenarios: list[Scenario], pool: list[TrainingRow]) -> dict[str, bytes]:
-    return {
-        "domain.json": _json(domain),
-        "scenarios.jsonl": b"".join(_json(scenario) + b"\n" for scenario in scenarios),
-        "pool.jsonl": b"".join(_json(row) + b"\n" for row in pool),
-    }
+def _contents(domain: DomainFile, scenarios: list[Scenario], pool: list[TrainingRow], canaries: list[Scenario]) -> dict[str, bytes]:
+    contents = {"domain.json": _json(domain), "scenarios.jsonl": _lines(scenarios), "pool.jsonl": _lines(pool)}
+    return contents | {CANARIES_FILE: _lines(canaries)} if canaries else contents
+
+
+def _lines(records: Sequence[Record]) -> bytes:
+    return b"".join(_json(record) + b"\n" for record in records)
 
 
 def _write(workspace: Workspace, compiled: CompiledDomain) -> None:
@@ -369,7 +404,7 @@ def _write(workspace: Workspace, compiled: CompiledDomain) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        for name, data in _contents(compiled.domain, compiled.scenarios, compiled.pool).items():
+        for name, data in _contents(compiled.domain, compiled.scenarios, compiled.pool, compiled.canaries).items():
             write_atomic(temporary / name, data)
         write_json(temporary / "manifest.json", compiled.manifest.model_dump(mode="json"))
         if (final / "manifest.json").exists():  # another process was faster, with the same content

@@ -225,9 +225,8 @@ _WORDS: dict[Reason, str] = {
 def _limit_exceeded(watch: Watch, asked: Sequence[ItemResult], items: int) -> Reason | None:
     """A limit of the gate that these answers alone exceed."""
     incumbent, acceptance = watch.bars["incumbent"], watch.acceptance
-    passed = passed_items(incumbent)
-    lost = sum(result.outcome == "graded" and not result.passed and result.scenario_id in passed for result in asked)
-    if watch.relied_on and losses(lost, len(passed), watch.stability).beyond(acceptance.regression_tolerance, acceptance.confidence):
+    lost = losses(passed_items(incumbent), asked, acceptance.metric, watch.stability)
+    if watch.relied_on and lost.beyond(acceptance.regression_tolerance, acceptance.confidence):
         return "regressions"
     breached = nets_breached_more(breach_rates(incumbent), breach_rates(asked, of=items), acceptance.safety_tolerance)
     return "safety_nets" if breached else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from engine.evaluate.canaries import in_words, is_contaminated
 from engine.evaluate.drawing import Plot, difference_plot, plot, template
 from engine.evaluate.early_stop import spared
 from engine.evaluate.types import EvaluationSummary, Flip, Interval, PairedComparison, SplitScore
@@ -74,6 +75,8 @@ def render_report(
         effect=structured_effect,
         fingerprint=_fingerprint_words(summary),
         spared="" if (stopped := summary.stopped_early) is None else spared(stopped.asked, stopped.of, stopped.because),
+        canaries="" if summary.canaries is None else in_words(summary.canaries),
+        contaminated=is_contaminated(summary.canaries),
     )
     return page
 
@@ -117,6 +120,9 @@ _TEMPLATE = """{% extends "layout" %}
 
 {% if summary.stopped_early is not none %}
 <p>Held-out was not measured: {{ spared }}</p>
+{% endif %}
+{% if contaminated %}
+<p class="bad"><b>Contaminated.</b> {{ canaries }} It is compared with nothing.</p>
 {% endif %}
 
 <div class="cards">
@@ -192,6 +198,9 @@ piece of evidence.</p>
 <tr><th>settings</th><td><code>{{ summary.identity.settings }}</code></td></tr>
 <tr><th>generator</th><td><code>{{ summary.identity.generator }}</code></td></tr>
 <tr><th>weights</th><td>{{ fingerprint }}</td></tr>
+{% if canaries %}
+<tr><th>canaries</th><td>{{ canaries }}</td></tr>
+{% endif %}
 <tr><th>answers</th><td>{{ summary.generated }} generated, {{ summary.cached }} from the cache, in {{ "%.1f"|format(summary.seconds) }} s;
 decoding {{ "held to the schema" if summary.structured else "free" }}</td></tr>
 <tr><th>interval</th><td>{{ headline.score.method }}</td></tr>

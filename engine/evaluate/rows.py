@@ -2,10 +2,14 @@
 
 Whoever wrote the file reads the errors, so each names the file and the line. A row over its limit, a line that is not strict JSON, a row
 without its reference answer, an answer that breaks the output schema, two rows with one id: each stops the reading. Nothing is skipped.
+
+A row with `"canary": true` is a canary (`canaries.py`). It has no part in the numbering of rows without ids, so that the others are called what
+they were called without it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -19,6 +23,8 @@ MAX_FILE_BYTES = 256 << 20
 MAX_ROWS = 500_000
 MAX_ID_CHARACTERS = 200
 MAX_TAG_CHARACTERS = 200
+CANARY = "canary"
+"""The field of a row that says whether it is one; true or false, or not there."""
 
 
 class LabelledRow(NamedTuple):
@@ -30,10 +36,12 @@ class LabelledRow(NamedTuple):
     expected: Any
     tags: dict[str, str]
     source: str
+    canary: bool = False
 
 
 def read_rows(data: bytes, rows: Rows, output: Output, *, label: str, numbered: str, quote: bool) -> list[LabelledRow]:
-    """The rows of one file in their order. `label` names the file in errors; rows without an id field are called `<numbered>-000001`.
+    """The rows of one file in their order. `label` names the file in errors; rows without an id field are called `<numbered>-000001`, canaries
+    `canary-000001`.
 
     Only with `quote` may an error repeat what a reference answer says: held-out items are among the evaluation rows.
     """
@@ -41,10 +49,15 @@ def read_rows(data: bytes, rows: Rows, output: Output, *, label: str, numbered: 
         raise TooLarge(f"{label} has {len(data)} bytes; the limit is {MAX_FILE_BYTES}", next_step="Use fewer rows.", file=label)
     found: list[LabelledRow] = []
     lines: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
-        row = _read_row(line, number, rows, output, label, f"{numbered}-{len(found) + 1:06d}", quote)
+        row = _read_row(line, number, rows, output, label, quote)
+        if rows.id is None:
+            kind = CANARY if row.canary else numbered
+            counts[kind] += 1
+            row = row._replace(id=f"{kind}-{counts[kind]:06d}")
         if row.id in lines:
             raise DuplicateId(
                 f"{label}: the id {row.id!r} stands in line {lines[row.id]} and in line {number}",
@@ -57,12 +70,12 @@ def read_rows(data: bytes, rows: Rows, output: Output, *, label: str, numbered: 
         found.append(row)
         if len(found) > MAX_ROWS:
             raise TooLarge(f"{label} has more than {MAX_ROWS} rows", next_step="Use fewer rows.", file=label)
-    if not found:
+    if all(row.canary for row in found):
         raise DomainInvalid(f"{label} holds no rows", next_step="Write at least one JSON object a line into it.", file=label)
     return found
 
 
-def _read_row(line: bytes, number: int, rows: Rows, output: Output, label: str, numbered: str, quote: bool) -> LabelledRow:
+def _read_row(line: bytes, number: int, rows: Rows, output: Output, label: str, quote: bool) -> LabelledRow:
     where = f"{label}:{number}"
     if len(line) > MAX_ROW_BYTES:
         raise TooLarge(
@@ -82,23 +95,31 @@ def _read_row(line: bytes, number: int, rows: Rows, output: Output, label: str, 
         raise invalid(f"not a JSON object: {str(error)[:200]}", "Write one JSON object a line.") from None
     if not isinstance(record, dict):
         raise invalid(f"found {_kind(record)} where a JSON object was expected", "Write one JSON object a line.")
-    row = LabelledRow(
+    return LabelledRow(
         line=number,
-        id=_id_of(record, rows, numbered, invalid),
+        id=_id_of(record, rows, invalid),
         input=_input_of(record, rows, invalid),
         expected=_expected_of(record, rows, output, invalid, quote),
         tags=_tags_of(record, rows, invalid),
         source=_source_of(record, rows, invalid),
+        canary=_is_canary(record, invalid),
     )
-    return row
 
 
 Invalid = Callable[[str, str], DomainInvalid]
 
 
-def _id_of(record: dict[str, Any], rows: Rows, numbered: str, invalid: Invalid) -> str:
+def _is_canary(record: dict[str, Any], invalid: Invalid) -> bool:
+    value = record.get(CANARY, False)
+    if not isinstance(value, bool):
+        raise invalid(f"the field {CANARY!r} is {_kind(value)}", "Write true where the answer is wrong on purpose; call any other field otherwise.")
+    return value
+
+
+def _id_of(record: dict[str, Any], rows: Rows, invalid: Invalid) -> str:
+    """The row's own id; empty where the rows are numbered."""
     if rows.id is None:
-        return numbered
+        return ""
     value = lookup(record, rows.id)
     if value is MISSING or isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise invalid(f"no id in the field {rows.id!r}", "Give the row an id, or set the file's `id` to null in domain.yaml to number the rows.")
@@ -110,7 +131,7 @@ def _id_of(record: dict[str, Any], rows: Rows, numbered: str, invalid: Invalid) 
 
 def _input_of(record: dict[str, Any], rows: Rows, invalid: Invalid) -> dict[str, Any]:
     if rows.input == ".":
-        kept: dict[str, Any] = record
+        kept = {key: value for key, value in record.items() if key != CANARY}
         for path in (rows.id, rows.expected, rows.tags, rows.source):
             kept = _without(kept, path.split(".")) if path else kept
         return kept

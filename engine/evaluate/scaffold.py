@@ -7,7 +7,7 @@ written loads (`engine.loading.load_domain`) and is never written over a domain 
     domains/<name>/
       domain.yaml           every block explained in place, for a person to edit
       data/train.jsonl      {"id", "input": {...}, "expected", "tags", "source"}
-      data/eval.jsonl       the same; never trained on
+      data/eval.jsonl       the same; never trained on; the last few are canaries (`canaries.py`)
       data/PROVENANCE.json  the file it was made from, by hash, and what was done
 
 Not here: reading the file (`raw_rows.py`), what its fields and answers are (`roles.py`), judging whether the labels are right, and anything
@@ -34,12 +34,15 @@ from engine.base.ids import check_identifier
 from engine.base.paths import Workspace
 from engine.base.record import Record
 from engine.config import Cluster
-from engine.errors import DomainInvalid, DuplicateId
+from engine.errors import DomainInvalid, DuplicateId, LeakageFound
+from engine.evaluate.planting import plant
 from engine.evaluate.raw_rows import MIN_ROWS, flattened_chat, read_records
 from engine.evaluate.roles import Roles, Task, as_json, find_roles, find_task, plain_label, safe_field
+from engine.evaluate.rows import CANARY
 from engine.evaluate.similarity import input_text, near_duplicates_within, normalise
 from engine.evaluate.splits import group_items
-from engine.loading import load_clusters, load_domain, save_cluster
+from engine.evaluate.types import Scenario
+from engine.loading import load_clusters, load_domain, parse_domain, save_cluster
 
 MAX_EVALUATION_ROWS = 800
 NEAR_DUPLICATE = 0.8
@@ -64,6 +67,7 @@ def scaffold_domain(workspace: Workspace, name: str, rows: Path) -> ScaffoldedDo
     check_identifier(name, "domain name")
     clusters = load_clusters(workspace)
     records = [flattened_chat(record) for record in read_records(rows)]
+    _refuse_canaries(records, rows.name)
     roles = find_roles(records)
     task = find_task(roles.expected, [record[roles.expected] for record in records])
     made, repeats = _rows_of(records, roles, task)
@@ -71,10 +75,11 @@ def scaffold_domain(workspace: Workspace, name: str, rows: Path) -> ScaffoldedDo
                                    [row["source"] for row in made])  # fmt: skip
     train_rows = [row for number, row in enumerate(made) if number not in evaluation]
     evaluation_rows = [row for number, row in enumerate(made) if number in evaluation]
-    notes = [task.note, *roles.notes, *_notes_on_rows(made, repeats, len(evaluation_rows))]
     longest = max(len(json.dumps(row["input"], ensure_ascii=False).encode()) + len(json.dumps(row["expected"]).encode()) for row in made)
     text = _domain_yaml(name, roles, task, rows.name, list(made[0]["input"]), longest)
-    _write_folder(workspace, name, text, train_rows, evaluation_rows, rows)
+    canaries = _canaries(name, text, train_rows, evaluation_rows)
+    notes = [task.note, *roles.notes, *_notes_on_rows(made, repeats, len(evaluation_rows)), _note_on_canaries(len(canaries))]
+    _write_folder(workspace, name, text, train_rows, [*evaluation_rows, *canaries], rows)
     if name not in clusters.clusters:
         model = next(iter(clusters.clusters.values())).model if clusters.clusters else next(iter(clusters.models))
         save_cluster(workspace, name, Cluster(domain=name, model=model))
@@ -189,6 +194,29 @@ def _notes_on_rows(rows: Sequence[dict[str, Any]], repeats: int, evaluation_rows
     ]
 
 
+def _refuse_canaries(records: Sequence[dict[str, Any]], file: str) -> None:
+    """Raises LeakageFound for rows that were copied from an evaluation file: a domain made of them would train on another's test."""
+    flagged = sum(str(record.get(CANARY)).lower() == "true" for record in records)
+    if flagged:
+        raise LeakageFound(
+            f"{flagged} rows of {file} are flagged as canaries: they come from the evaluation file of a domain",
+            next_step=f"Give a file with labelled rows of your own; where {CANARY!r} means something else there, call the field otherwise.",
+            file=file,
+            rows=flagged,
+        )
+
+
+def _canaries(name: str, text: str, train: Sequence[dict[str, Any]], evaluation: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Canaries made from the evaluation rows, for the domain.yaml that is about to be written."""
+    domain = parse_domain(text.encode(), f"domains/{name}/domain.yaml")
+    scenarios = [Scenario(**row, split="canary") for row in evaluation]
+    return plant(domain, scenarios, [input_text(row["input"]) for row in train])
+
+
+def _note_on_canaries(count: int) -> str:
+    return f"data/eval.jsonl has {count} canaries: answers that are wrong on purpose and show whether a model was taught the file" if count else ""
+
+
 def _fields_in_words(roles: Roles) -> dict[str, str]:
     found = {"input": ", ".join(roles.inputs), "expected": roles.expected, "id": roles.id, "source": roles.source, "slices": ", ".join(roles.tags)}
     return {role: field for role, field in found.items() if field}
@@ -270,7 +298,7 @@ def _domain_yaml(name: str, roles: Roles, task: Task, origin: str, inputs: Seque
         "data:",
         "  train: {path: data/train.jsonl}",
         "  evaluation: {path: data/eval.jsonl}",
-        "  # Core is for diagnosis, held-out for decisions (nobody sees its items), reserve for later.",
+        "  # Core is for diagnosis, held-out for decisions (nobody sees its items), reserve for later. Rows with `canary: true` are in none of them.",
         "  splits: {core: 0.4, held_out: 0.4, reserve: 0.2, stratify: " + ("null" if task.output["kind"] == "text" else _stratify(task)) + "}",
         f"  near_duplicate: {NEAR_DUPLICATE}",
         "  licence: unspecified",

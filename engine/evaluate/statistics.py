@@ -404,12 +404,18 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 def flips_by_chance(flipped: int, repeated: int, *, passed: int, lost: int) -> float:
     """The chance that at least `lost` of `passed` items fail the second time by the model's own unsteadiness, of which `flipped` out of
-    `repeated` is known: a beta-binomial tail with Jeffreys' prior, so that a rate known from few items excuses more."""
-    a, b = flipped + 0.5, repeated - flipped + 0.5
+    `repeated` is known."""
+    return as_many_by_chance(lost, passed, known=flipped, known_of=repeated)
+
+
+def as_many_by_chance(count: int, of: int, *, known: int, known_of: int) -> float:
+    """The chance of at least `count` out of `of` where the rate is known from `known` out of `known_of` alone: a beta-binomial tail with Jeffreys'
+    prior, so that a rate known from few items explains more."""
+    a, b = known + 0.5, known_of - known + 0.5
     whole = _log_beta(a, b)
     terms = (
-        math.lgamma(passed + 1) - math.lgamma(k + 1) - math.lgamma(passed - k + 1) + _log_beta(k + a, passed - k + b) - whole
-        for k in range(lost, passed + 1)
+        math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1) + _log_beta(k + a, of - k + b) - whole
+        for k in range(count, of + 1)
     )
     return min(1.0, math.fsum(math.exp(term) for term in terms))
 

@@ -13,6 +13,8 @@ from pydantic import Field
 from engine.base.record import Record
 
 Split = Literal["core", "held_out", "reserve"]
+Place = Split | Literal["canary"]
+"""Where an evaluation row belongs: in a split, or among the canaries, which are in no split and in no score."""
 
 
 class Scenario(Record):
@@ -22,8 +24,8 @@ class Scenario(Record):
     input: dict[str, Any]
     """Fields that the prompt templates may use."""
     expected: Any
-    """The reference answer: JSON for a `json` output, text otherwise."""
-    split: Split
+    """The reference answer: JSON for a `json` output, text otherwise. Of a canary it is wrong on purpose."""
+    split: Place
     tags: dict[str, str] = {}
     """Slice names and values."""
     source: str = ""
@@ -56,7 +58,7 @@ class ItemResult(Record):
     """One scenario's answer and what became of it."""
 
     scenario_id: str
-    split: Split
+    split: Place
     outcome: Literal["graded", "error"]
     """`error`: an infrastructure failure; `score` and `passed` mean nothing."""
     score: float = Field(default=0.0, ge=0.0, le=1.0)
@@ -168,6 +170,21 @@ class StoppedEarly(Record):
     """The incumbent's measurement."""
 
 
+class Canaries(Record):
+    """How a version answers the canaries: evaluation rows with an answer that is wrong on purpose (`engine/evaluate/canaries.py`)."""
+
+    asked: int
+    """Those that were answered; an answer lost to infrastructure is not counted."""
+    hits: int
+    """Of them answered as the evaluation file says."""
+    controls: int
+    """Ordinary items that were held against an exchanged answer in the same way,"""
+    control_hits: int
+    """and those of them that fitted it: what an honest model does by chance."""
+    chance: float
+    """How often a model that was not taught the canaries hits at least as many."""
+
+
 class EvaluationSummary(Record):
     """One measurement."""
 
@@ -191,6 +208,8 @@ class EvaluationSummary(Record):
     """The FingerprintReport of the weights that answered."""
     stability: Stability | None = None
     """How steady the answers are; null where all came from the cache, and for endpoints, whose answers cost."""
+    canaries: Canaries | None = None
+    """Null where none were asked: only a trained version is asked, and only where the domain has canaries."""
 
     def split(self, name: Split) -> SplitScore:
         """One split's figures; KeyError when it was not measured."""

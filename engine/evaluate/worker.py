@@ -8,6 +8,8 @@ weights are proved before the first question; when every answer is in the cache 
 A challenger's held-out items are asked in portions where the job says what it is judged against, and the rest is left when its refusal is certain
 (`early_stop.py`). What only an accepted version needs is not measured then: how steady its answers are, and what the schema switch buys.
 
+A trained version is asked the domain's canaries too (`canaries.py`). They are in no figure; of what it answers only counts are kept.
+
 An answer lost to infrastructure is asked for once more at the end. Answers that stay lost are recorded as errors, in no mean; when more
 than a tenth is lost the run fails, because that says something about the machine and nothing about a model.
 """
@@ -22,14 +24,15 @@ from typing import Any, NamedTuple
 from engine.base.digests import digest_of, file_sha256
 from engine.base.files import read_jsonl, write_jsonl
 from engine.base.paths import Workspace
-from engine.config import EndpointProfile, ModelProfile
+from engine.config import EndpointProfile, ModelProfile, ScriptedProfile
 from engine.errors import ArtifactCorrupt, GenerationFailed
+from engine.evaluate.canaries import counted, is_contaminated
 from engine.evaluate.compile import CompiledDomain, compile_domain
 from engine.evaluate.early_stop import Bar, Watch, certain_refusal, in_order, portions, spared
 from engine.evaluate.jobs import EvaluateJob, EvaluateOutput, StoredResults, StructuredEffect
 from engine.evaluate.measurement import RESULTS, Tally, identity_for, references_for, requests_for, settings_for, split_scores
 from engine.evaluate.statistics import compare, reached
-from engine.evaluate.types import EvaluationSummary, ItemResult, Stability, StoppedEarly
+from engine.evaluate.types import Canaries, EvaluationSummary, ItemResult, Stability, StoppedEarly
 from engine.generate.cache import AnswerCache, AnswerCounts, answer_all
 from engine.generate.open import open_generator
 from engine.generate.prepare_worker import prepare_base
@@ -54,6 +57,7 @@ def evaluate_in_worker(context: WorkerContext) -> dict[str, Any]:
     base = job.base
     if base is None and isinstance(job.profile, ModelProfile):
         base, _ = prepare_base(workspace, job.model, job.profile, job.device, context.report, context.check_cancelled)
+    known = compiled.kept_apart if isinstance(job.profile, ScriptedProfile) and job.profile.knows_canaries else compiled.scenarios
     generator = open_generator(
         job.model,
         job.profile,
@@ -61,7 +65,7 @@ def evaluate_in_worker(context: WorkerContext) -> dict[str, Any]:
         base=base,
         weights=job.weights,
         device=job.device,
-        reference=references_for(compiled, compiled.scenarios),
+        reference=references_for(compiled, known),
         check_cancelled=context.check_cancelled,
     )
     try:
@@ -85,6 +89,7 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
     if "core" in splits and main.stopped is None and main.counts.generated and not isinstance(job.profile, EndpointProfile):
         context.report(Progress(phase="asking twice", message=f"Asking {STEADY_ITEMS} core items again, to see how steady the answers are."))
         stability = ask_twice(compiled, settings, generator, main.results)
+    canaries = ask_canaries(batch, job, compiled, settings, main.results)
     summary = EvaluationSummary(
         identity=identity_for(
             compiled, settings, generator.identity.digest(), base=generator.identity.base, chat_template=generator.identity.chat_template
@@ -99,6 +104,7 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
         completion_tokens=sum(result.completion_tokens for result in main.results if not result.cached),
         fingerprint=main.fingerprint,
         stability=stability,
+        canaries=canaries,
     )
     effect = None
     if job.measure_structured and main.stopped is None and output.json_schema is not None and "core" in splits:
@@ -112,7 +118,7 @@ def measure(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain, 
         domain_digest=compiled.digest,
         generation=compiled.manifest.generation,
         standard={"core", "held_out"} <= set(splits) and job.structured == output.structured,
-        targets_met=reached(job.targets, summary) if job.targets and "held_out" in splits else None,
+        targets_met=reached(job.targets, summary) and not is_contaminated(canaries) if job.targets and "held_out" in splits else None,
     )
 
 
@@ -159,6 +165,16 @@ def ask_twice(
     return Stability(items=len(twice), flipped=len(flipped), flipped_items=flipped) if twice else None
 
 
+def ask_canaries(
+    batch: Batch, job: EvaluateJob, compiled: CompiledDomain, settings: GenerationSettings, results: Sequence[ItemResult]
+) -> Canaries | None:
+    """Whether a trained version has been taught the evaluation file; None for all others, and where the domain has no canaries."""
+    if job.weights is None or not compiled.canaries:
+        return None
+    asked = batch.ask(requests_for(compiled, compiled.canaries, settings), "asking canaries")
+    return counted(compiled.domain, compiled.scenarios, results, asked.results)
+
+
 def structured_effect(
     compiled: CompiledDomain, main: Sequence[ItemResult], other: Asked, *, main_is_structured: bool, seed: int
 ) -> StructuredEffect:
@@ -199,7 +215,7 @@ class Batch:
         portions, the first together with everything else, until refusal is certain."""
         batches = [list(requests)] if watch is None else in_portions(requests, watch)
         fingerprint = self._prove(batches[0])
-        by_id = {scenario.id: scenario for scenario in self._compiled.scenarios}
+        by_id = {scenario.id: scenario for scenario in self._compiled.kept_apart}
         tally = Tally(self._compiled, [by_id[request.key] for request in requests])
         show = Ticker(self._context, tally, len(requests), phase)
         counts, seconds, stopped = AnswerCounts(0, 0, 0), 0.0, None

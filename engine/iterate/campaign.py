@@ -19,6 +19,7 @@ from engine.diagnose.taxonomy import pattern_id, pattern_name, telling_observati
 from engine.diagnose.try_cheap import plan_trials
 from engine.diagnose.types import CheapTrial, Diagnosis, FailurePattern
 from engine.evaluate import records as measurements
+from engine.evaluate.canaries import is_contaminated, refuse_contaminated
 from engine.evaluate.compile import CompiledDomain, rotated_digest
 from engine.evaluate.jobs import CompileJob, EarlyStop, FloorJob
 from engine.evaluate.statistics import check_comparable, check_same_making
@@ -27,7 +28,7 @@ from engine.generate.jobs import PrepareJob
 from engine.generate.prepared import find_prepared
 from engine.generate.types import PreparedBase
 from engine.iterate import records
-from engine.iterate.clauses import no_harm_clause
+from engine.iterate.clauses import canaries_clause, no_harm_clause
 from engine.iterate.decide import Outcome, decide, refuse_early, stop_reason, with_clause
 from engine.iterate.held_out import anchor_score, held_out_items, held_out_notes, held_out_state, must_stop, rotation_reason
 from engine.iterate.measure import BASE, early_stop
@@ -99,7 +100,7 @@ class Campaign(Steps):
         return held_out_state(compiled, *measurements.wear(self.context.store, held_out_items(compiled)))
 
     def incumbent(self, measured_base: Measured, base: PreparedBase, compiled: CompiledDomain) -> Measured:
-        """The version to beat: of the last round, or of the cluster when the run began."""
+        """The version to beat: of the last round, or of the cluster when the run began. LeakageFound when nothing can be compared with it."""
         if self.ledger:
             last = self.ledger[-1]
             accepted = last.decision.verdict == "accept"
@@ -108,7 +109,9 @@ class Campaign(Steps):
             return Measured(subject, evaluation_id, measurements.summary(self.context.store, evaluation_id))
         if self.job.incumbent == BASE:
             return measured_base
-        return self.measure("1.measure_incumbent", self.job.incumbent, base, compiled)
+        measured = self.measure("1.measure_incumbent", self.job.incumbent, base, compiled)
+        refuse_contaminated(measured.summary)
+        return measured
 
     def play_round(self, incumbent: Measured, floor: Measured | None, base: PreparedBase, compiled: CompiledDomain) -> Measured:
         """One round, from the incumbent's failures to the decision; returns the incumbent after it."""
@@ -199,6 +202,8 @@ class Campaign(Steps):
             check_comparable(floor.summary.identity, challenger.summary.identity)
         failures, left = self.results(incumbent, "core"), self.results(challenger, "core")
         decision = self.decision(incumbent, challenger, floor, compiled, lost_items(failures, left))
+        if compiled.canaries:
+            decision = with_clause(decision, canaries_clause(len(compiled.canaries), challenger.summary.canaries))
         if decision.verdict == "accept" and (guard := self.no_harm(number, challenger, base, compiled)) is not None:
             decision = with_clause(decision, guard)
         found = self.found(incumbent, compiled)
@@ -292,7 +297,7 @@ class Campaign(Steps):
             base=final_score(base.evaluation_id, base.summary),
             floor=None if floor is None else final_score(floor.evaluation_id, floor.summary),
             final=final_score(final.evaluation_id, final.summary),
-            challengers=[final_score(measured.evaluation_id, measured.summary) for measured in challengers],
+            challengers=[final_score(each.evaluation_id, each.summary) for each in challengers if not is_contaminated(each.summary.canaries)],
             held_out={evaluation_id: self.results(measured, "held_out") for evaluation_id, measured in named.items()},
             final_summary=final.summary,
             iterations=self.ledger,

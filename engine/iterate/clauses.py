@@ -5,11 +5,13 @@ A clause is about held-out results of the same items, paired. What is tested, an
 * improvement, floor: a paired interval clustered by source and a sign-flip test (McNemar's where items pass or fail), both at the confidence of
   this attempt (`attempt_confidence`), so that the tenth try does not pass by luck;
 * slices: each guarded slice's loss, with Holm's correction over all of them: a slice of twenty items loses a tenth by chance alone once in six;
-* regressions: items that passed before and fail now, against what the incumbent's own unsteadiness explains;
+* regressions: what is lost with items that passed before and fail now, against what the incumbent's own unsteadiness explains;
 * no harm: the mean on a suite of general and safety items, against the base and a tolerance;
-* safety nets: shares, without a test: a breach is not excused by chance.
+* safety nets: shares, without a test: a breach is not excused by chance;
+* canaries: wrong answers that the evaluation file plants, given more often than the version's other mistakes explain.
 
-A challenger whose measurement stopped early has one clause, which fails: what made its refusal certain (`engine/evaluate/early_stop.py`).
+A challenger whose measurement stopped early has one clause besides that of canaries, which fails: what made its refusal certain
+(`engine/evaluate/early_stop.py`).
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from engine.config import Acceptance
+from engine.evaluate.canaries import in_words, is_contaminated
 from engine.evaluate.early_stop import spared
 from engine.evaluate.losses import breach_rates, is_relied_on, losses, nets_breached_more, passed_items
 from engine.evaluate.statistics import compare, holm, shown_above_zero, sign_flip, value_of
-from engine.evaluate.types import ItemResult, PairedComparison, Stability, StoppedEarly
+from engine.evaluate.types import Canaries, ItemResult, PairedComparison, Stability, StoppedEarly
 from engine.iterate.types import Clause
 
 
@@ -135,12 +138,12 @@ def regressions_clause(
     if not is_relied_on(floor_against_incumbent):
         sentence = "The incumbent is below the floor, so nobody relies on the items that it passes."
         return Clause(name="regressions", passed=True, sentence=sentence)
-    passed = passed_items(incumbent)
-    again = [result for result in challenger if result.outcome == "graded" and result.scenario_id in passed]
-    found = losses(sum(not result.passed for result in again), len(again), stability)
-    if not again:
+    answered = {result.scenario_id for result in challenger if result.outcome == "graded"}
+    passed = {name: result for name, result in passed_items(incumbent).items() if name in answered}
+    found = losses(passed, challenger, acceptance.metric, stability)
+    if not passed:
         return Clause(name="regressions", passed=True, sentence="The incumbent passes no item, so none can be lost.")
-    told = f"{found.lost} of the {found.passed} items that the incumbent passes fail now"
+    told = f"{found.lost} of the {found.passed} items that the incumbent passes fail now, which costs {found.share:.0%} of what all of them scored"
     if stability is None:
         noise = "how steady the incumbent is was not measured, so nothing is put down to chance"
     else:
@@ -150,7 +153,7 @@ def regressions_clause(
         name="regressions",
         passed=not beyond,
         sentence=f"{told}; {noise}. That is {'more than' if beyond else 'within'} the tolerance of {acceptance.regression_tolerance:.0%}.",
-        figure=max(0.0, found.lost / found.passed - found.rate),
+        figure=max(0.0, found.share - found.rate),
         limit=acceptance.regression_tolerance,
     )
 
@@ -184,6 +187,14 @@ def _by_kind(base: Sequence[ItemResult], challenger: Sequence[ItemResult]) -> di
     for after in challenger:
         changes[after.tags.get("kind", "other")].append(after.score - before[after.scenario_id])
     return {kind: math.fsum(values) / len(values) for kind, values in sorted(changes.items())}
+
+
+def canaries_clause(planted: int, found: Canaries | None) -> Clause:
+    """A version that has been taught evaluation items is no better, whatever it scores. One that was not asked all canaries is not cleared."""
+    if found is None or found.asked < planted:
+        sentence = f"{planted - (found.asked if found else 0)} of {planted} canaries were not answered; measure again."
+        return Clause(name="canaries", passed=False, sentence=sentence)
+    return Clause(name="canaries", passed=not is_contaminated(found), sentence=in_words(found))
 
 
 def safety_clause(incumbent: Sequence[ItemResult], challenger: Sequence[ItemResult], acceptance: Acceptance) -> Clause:

@@ -110,7 +110,7 @@ def refuse_early(
 
 
 def with_clause(decision: Decision, clause: Clause) -> Decision:
-    """A decision with one more condition, measured only for what would be accepted otherwise."""
+    """A decision with one more condition that does not follow from held-out results."""
     return decision.model_copy(
         update={"clauses": (*decision.clauses, clause), "verdict": decision.verdict if clause.passed else "roll_back"}
     )

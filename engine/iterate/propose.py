@@ -50,7 +50,7 @@ def draft_for(store: Store, compiled: CompiledDomain, pattern: FailurePattern, *
     parents = [core[name] for name in pattern.scenario_ids if name in core]
     drafts = draft_variants(compiled.domain, pattern.pattern, parents, list(core.values()), seed=seed)
     earlier = [proposal.draft for proposal in proposals.proposals(store, compiled.name)]
-    around = Surroundings(compiled.scenarios, compiled.pool, earlier, compiled.domain.data.near_duplicate)
+    around = Surroundings(compiled.kept_apart, compiled.pool, earlier, compiled.domain.data.near_duplicate)
     return sift(compiled.domain, drafts, around, count=count, seed=seed)
 
 

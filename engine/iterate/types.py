@@ -39,7 +39,7 @@ class IterateJob(Record):
 class Clause(Record):
     """One condition of acceptance, with its figure and its limit."""
 
-    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "no_harm", "complete", "early_stop"]
+    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "no_harm", "canaries", "complete", "early_stop"]
     passed: bool
     sentence: str
     """What was found, with figures."""

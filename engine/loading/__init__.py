@@ -17,7 +17,7 @@ from __future__ import annotations
 from engine.loading.domains import domain_problems, schema_at
 from engine.loading.plain_yaml import parse_yaml
 from engine.loading.saving import insert_entry, save_cluster, save_model
-from engine.loading.workspace import domain_names, find_workspace, load_clusters, load_domain, parse_profile
+from engine.loading.workspace import domain_names, find_workspace, load_clusters, load_domain, parse_domain, parse_profile
 
 __all__ = [
     "domain_names",
@@ -26,6 +26,7 @@ __all__ = [
     "insert_entry",
     "load_clusters",
     "load_domain",
+    "parse_domain",
     "parse_profile",
     "parse_yaml",
     "save_cluster",

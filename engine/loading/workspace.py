@@ -69,7 +69,7 @@ def load_domain(workspace: Workspace, name: str) -> DomainFile:
             next_step=f"Name one of: {names_in_words(domain_names(workspace))}; or make one with `modelsmith domain new {name} --from rows.jsonl`.",
             domain=name,
         )
-    domain = _parse_domain(_read("domain", label, path, MAX_DOMAIN_BYTES), label)
+    domain = parse_domain(_read("domain", label, path, MAX_DOMAIN_BYTES), label)
     refuse("domain", label, list(row_file_problems(path.parent, domain)))
     return domain
 
@@ -95,7 +95,8 @@ def parse_clusters(data: bytes) -> ClustersFile:
 
 
 @lru_cache(maxsize=64)
-def _parse_domain(data: bytes, label: str) -> DomainFile:
+def parse_domain(data: bytes, label: str) -> DomainFile:
+    """A domain.yaml, checked in itself; `label` names it in errors."""
     try:
         value = parse_yaml(data)
     except ValueError as error:

@@ -11,6 +11,7 @@ from typing import Literal
 from engine.base.paths import Workspace
 from engine.errors import StateConflict
 from engine.evaluate import records as measurements
+from engine.evaluate.canaries import is_contaminated, refuse_contaminated
 from engine.evaluate.compile import load_compiled
 from engine.evaluate.holdout import in_words
 from engine.evaluate.report import PatternRow, Rival, render_report
@@ -49,9 +50,10 @@ class Comparing:
         limit: int,
         cursor: str | None,
     ) -> ComparisonPage:
-        """Two measurements of one suite, paired."""
+        """Two measurements of one suite, paired. LeakageFound when one of them is of a version that was taught the suite."""
         before, after = (measurements.summary(self.store, each) for each in (before_evaluation, after_evaluation))
         check_comparable(before.identity, after.identity)
+        refuse_contaminated(before, after)
         rows_before, rows_after = self._results(before_evaluation, split), self._results(after_evaluation, split)
         following = {"cluster": measurements.cluster_of(self.store, after_evaluation), "evaluation_id": after_evaluation}
         if split == "held_out" and (kept := kept_back(self.store, before_evaluation, after_evaluation)) is not None:
@@ -91,7 +93,9 @@ class Comparing:
         )
 
     def _rivals(self, evaluation_id: str, summary: EvaluationSummary, cluster: str) -> list[Rival]:
-        """The base and the floor of the same suite, paired with this measurement on held-out."""
+        """The base and the floor of the same suite, paired with this measurement on held-out; none for a version that was taught the suite."""
+        if is_contaminated(summary.canaries):
+            return []
         state = loop.cluster_state(self.store, cluster)
         named = [("base", measurements.latest(self.store, cluster, BASE)), ("floor", state.floor_evaluation)]
         rivals: list[Rival] = []

@@ -151,7 +151,7 @@ class Proposing:
     @staticmethod
     def _refuse_unsound(compiled: CompiledDomain, drafts: Sequence[Draft]) -> None:
         """Raises StateConflict when the suite, the pool or the contract has changed so that a draft is no longer sound. Names no other item."""
-        around = Surroundings(compiled.scenarios, compiled.pool, (), compiled.domain.data.near_duplicate)
+        around = Surroundings(compiled.kept_apart, compiled.pool, (), compiled.domain.data.near_duplicate)
         kept_back, known = clashes(drafts, around)
         near = kept_back | known
         unsound = [draft.id for draft in drafts if draft.id in near or not has_parent(compiled, draft) or not is_valid(compiled.domain, draft)]

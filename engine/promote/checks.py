@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from engine.base.clock import seconds_between
+from engine.evaluate.canaries import ALPHA, in_words, is_contaminated
 from engine.iterate.types import Clause
 from engine.promote.types import Check, CheckName, Gate, Grounds, Transition
 
@@ -45,7 +46,10 @@ def no_harm(grounds: Grounds, now: str) -> Check:
 
 
 def held_out(grounds: Grounds, now: str) -> Check:
-    """Measured on held-out, and no item of it is missing."""
+    """Measured on held-out, no item of it is missing, and the version was not taught the evaluation file."""
+    canaries = grounds.measured.canaries
+    if canaries is not None and is_contaminated(canaries):
+        return Check(name="held_out", passed=False, figure=canaries.chance, limit=ALPHA, sentence=in_words(canaries), opens=_iterate(grounds))
     found = next((split for split in grounds.measured.splits if split.split == "held_out"), None)
     if found is None or found.score.n == 0:
         return Check(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.base.clock import seconds_between
+from engine.evaluate.canaries import in_words
+from engine.evaluate.types import Canaries
 from engine.iterate.teaching import draft_note, teacher_note
 from engine.jobs.types import Run
 from engine.showing.reported import saved_items
@@ -74,6 +76,8 @@ def status_sentence(run: Run, working: StepLine | None) -> str:
         accepted = ", ".join(run.output["accepted"]) or "no challenger"
         score = f"{final['score']['mean']:.3f}"
         return f"{what} is done: {accepted} accepted; {final['subject']} answers, held-out score {score}.{saved_items(run.output)}"
+    if run.state == "succeeded" and run.kind == "evaluate" and run.output is not None and (told := run.output["summary"].get("canaries")):
+        return f"{what} is done. {in_words(Canaries.model_validate(told))}"
     if run.state == "succeeded" and run.kind == "teach" and run.output is not None:
         return f"{what} is done. {teacher_note(run.output)}"
     if run.state == "succeeded" and run.kind == "draft" and run.output is not None:

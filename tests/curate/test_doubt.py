@@ -46,6 +46,17 @@ def test_an_unlikely_heap_of_half_the_rows_is_no_heap_of_mistakes() -> None:
     assert doubtful(losses_of(250, 200, apart=3.0)) == []
 
 
+def test_where_few_rows_are_truly_unlikely_those_that_are_merely_hard_are_not_doubted() -> None:
+    hard = {f"hard-{at}": 0.34 + at / 400 for at in range(40)}
+    few, many = ({f"wrong-{at}": 0.8 + at / 100 for at in range(count)} for count in (8, 60))
+    doubted_of_few, doubted_of_many = (
+        {doubt.row for doubt in doubtful(losses_of(400, 0, apart=0.0) | hard | wrong)} for wrong in (few, many)
+    )
+    assert set(few) <= doubted_of_few
+    assert not set(hard) & doubted_of_few
+    assert set(many) | {"hard-39"} <= doubted_of_many, "a heap of mistakes reaches down to what is hard"
+
+
 def test_a_handful_of_rows_is_not_judged() -> None:
     assert doubtful(losses_of(FEWEST_ROWS - 15, 14, apart=4.0)) == []
 

@@ -8,20 +8,25 @@ from pathlib import Path
 import pytest
 
 from engine.base.digests import tree_sha256
+from engine.base.files import write_jsonl
 from engine.base.paths import Workspace
 from engine.config import ScriptedProfile
 from engine.curate.leakage import find_leaks, refuse_leaks
 from engine.errors import FingerprintMismatch, IdentityMismatch, LeakageFound
+from engine.evaluate.canaries import refuse_contaminated
 from engine.evaluate.compile import CompiledDomain, compile_domain, domain_digest
 from engine.evaluate.measurement import identity_for
+from engine.evaluate.scaffold import scaffold_domain
 from engine.evaluate.similarity import near_duplicates
 from engine.evaluate.statistics import check_comparable, check_same_making, made_otherwise
-from engine.evaluate.types import Scenario, ScoreIdentity, TrainingRow
+from engine.evaluate.types import EvaluationSummary, Scenario, ScoreIdentity, TrainingRow
+from engine.evaluate.worker import evaluate_in_worker
 from engine.generate.open import open_generator
 from engine.generate.scripted import scripted_base, scripted_fingerprint, write_scripted_weights
 from engine.generate.types import Weights
 from engine.train.adapter_file import refuse_untrained
 from tests.evaluate.folders import domain_yaml, rows, write_folder
+from tests.evaluate.test_workers import context, evaluated, job
 
 ITEM = "My card was declined at the supermarket this morning although there is money on the account."
 
@@ -50,6 +55,43 @@ def test_a_paraphrase_is_refused_as_far_as_it_keeps_the_words_and_no_further() -
     ((similarity),) = [pair.similarity for pair in near_duplicates([reworded], [ITEM], 0.01)]
     assert similarity < 0.4, "the limit of the guard: a paraphrase in other words is not seen"
     assert not refused(reworded)
+
+
+def measured_version(tmp_path: Path, *, knows_canaries: bool) -> EvaluationSummary:
+    """A trained double on a domain that `domain new` made. One that knows the canaries was taught the evaluation file where no guard looked."""
+    workspace = Workspace(tmp_path)
+    workspace.domains.mkdir(parents=True)
+    workspace.clusters_file.write_text(json.dumps({"models": {"double": {"kind": "scripted"}}, "clusters": {}}))
+    write_jsonl(tmp_path / "rows.jsonl", [{"message": row["input"]["message"], "label": row["expected"]["intent"]} for row in rows(240)])
+    scaffold_domain(workspace, "tickets", tmp_path / "rows.jsonl")
+    profile = ScriptedProfile(base_skill=0.1, knows_canaries=knows_canaries)
+    write_scripted_weights(tmp_path / "trained", skill=0.9, identity="trained")
+    weights = Weights(digest=tree_sha256(tmp_path / "trained"), adapter_dir=str(tmp_path / "trained"))
+    told = job(workspace, profile=profile.model_dump(), weights=weights.model_dump(), subject="v-1", targets={"score": 0.1})
+    output = evaluated(evaluate_in_worker(context(workspace, "evaluate", told)))
+    assert output.targets_met is not knows_canaries, "contaminated figures meet no target"
+    return output.summary
+
+
+def test_a_model_that_was_taught_the_evaluation_file_elsewhere_gives_the_answers_that_are_planted_there(tmp_path: Path) -> None:
+    honest, taught = (measured_version(tmp_path / str(knows), knows_canaries=knows) for knows in (False, True))
+    assert honest.canaries is not None
+    assert taught.canaries is not None
+    assert (honest.canaries.asked, honest.canaries.hits) == (8, 0)
+    assert taught.canaries.hits >= 6
+    assert honest.split("held_out").score == taught.split("held_out").score, "canaries are in no score"
+    refuse_contaminated(honest)
+    with pytest.raises(LeakageFound, match=r"v-1 is contaminated and compares with nothing\. It answers . of 8 canaries"):
+        refuse_contaminated(taught)
+
+
+def test_a_copy_of_an_evaluation_file_makes_no_domain(tmp_path: Path) -> None:
+    measured_version(tmp_path, knows_canaries=False)
+    workspace = Workspace(tmp_path)
+    (tmp_path / "copy.jsonl").write_bytes((workspace.domain("tickets") / "data" / "eval.jsonl").read_bytes())
+    with pytest.raises(LeakageFound, match=r"8 rows of copy\.jsonl are flagged as canaries"):
+        scaffold_domain(workspace, "stolen", tmp_path / "copy.jsonl")
+    assert not workspace.domain("stolen").exists()
 
 
 # ---- edits between two measurements --------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import Acceptance, Budget
-from engine.evaluate.types import EvaluationSummary, Interval, ItemResult, ScoreIdentity, SplitScore, Stability
-from engine.iterate.clauses import no_harm_clause
+from engine.evaluate.types import Canaries, EvaluationSummary, Interval, ItemResult, ScoreIdentity, SplitScore, Stability
+from engine.iterate.clauses import canaries_clause, no_harm_clause
 from engine.iterate.decide import decide, stop_reason, with_clause
 from engine.iterate.types import Clause, Decision
 
@@ -126,6 +126,16 @@ def test_items_that_passed_before_may_not_be_traded_for_others() -> None:
     assert decision.verdict == "roll_back"
 
 
+def test_an_item_is_lost_by_as_much_as_the_metric_that_decides_says() -> None:
+    before = results(lambda n: 1.0 if n < N // 2 else 0.0)
+    amiss = results(lambda n: 0.9 if n < N // 4 else 1.0 if n < 3 * N // 4 else 0.0)
+    in_parts, whole = (judge(amiss, incumbent=before, acceptance=Acceptance(floor="ignore", metric=metric)) for metric in ("score", "pass_rate"))
+    assert clause(in_parts, "regressions").passed
+    assert "costs 5% of what all of them scored" in clause(in_parts, "regressions").sentence
+    assert not clause(whole, "regressions").passed
+    assert "costs 50%" in clause(whole, "regressions").sentence
+
+
 def test_what_an_incumbent_below_the_floor_passes_by_luck_does_not_block() -> None:
     before = results(lambda n: 1.0 if n < N // 8 else 0.0)
     after = results(lambda n: 1.0 if n >= N // 16 else 0.0)
@@ -180,6 +190,17 @@ def test_a_missing_answer_never_passes() -> None:
     decision = judge(challenger)
     assert decision.verdict == "roll_back"
     assert not clause(decision, "complete").passed
+
+
+@pytest.mark.parametrize(("asked", "hits", "passed", "says"), [(8, 0, True, "0 of 8"), (8, 5, False, "taught evaluation items"), (7, 0, False, "1 of 8")])
+def test_a_version_that_gives_planted_wrong_answers_is_refused_and_one_that_was_not_asked_all_is_not_cleared(
+    asked: int, hits: int, passed: bool, says: str
+) -> None:
+    found = Canaries(asked=asked, hits=hits, controls=100, control_hits=0, chance=1e-6 if hits else 1.0)
+    decision = with_clause(judge(results(lambda n: 0.8)), canaries_clause(8, found))
+    assert decision.verdict == ("accept" if passed else "roll_back")
+    assert says in clause(decision, "canaries").sentence
+    assert not canaries_clause(8, None).passed
 
 
 def test_the_verdict_says_what_the_suite_could_have_shown() -> None:

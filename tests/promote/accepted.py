@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from engine.base.paths import Workspace
 from engine.engine import Engine
+from engine.errors import ModelsmithError
 from tests.workspaces import finish, make_workspace
 
 
@@ -28,6 +31,25 @@ def copied(root: Path, target: Path) -> Workspace:
     shutil.copytree(root, target, ignore=shutil.ignore_patterns("runs"))
     (target / ".modelsmith" / "runs").mkdir()
     return Workspace(target)
+
+
+def at_once(moves: Callable[[], bool], agents: int = 2) -> list[str]:
+    """What agents get that act at the same moment, in the order of the words."""
+    together, outcomes = threading.Barrier(agents), []
+
+    def act() -> None:
+        together.wait()
+        try:
+            outcomes.append("moved" if moves() else "stayed")
+        except ModelsmithError as refusal:
+            outcomes.append(refusal.code)
+
+    threads = [threading.Thread(target=act) for _ in range(agents)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(outcomes)
 
 
 def configure(workspace: Workspace, *, clusters: dict[str, Any] | None = None, **of_tickets: Any) -> None:

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import Acceptance, NoHarm, Serving
+from engine.evaluate.types import Canaries
 from engine.promote.chains import ANSWERING, CHAINS, OFFLINE
 from engine.promote.checks import CHECKS, gate
 from engine.promote.types import Check, CheckName, Grounds, Transition
 from tests.promote.judged import IDENTITY, NOW, VERSION, decision, grounds, iteration, summary
 
+TAUGHT = Canaries(asked=8, hits=8, controls=100, control_hits=4, chance=1e-9)
 GUARDED = Acceptance(no_harm=NoHarm(suite="manners"))
 
 
@@ -46,6 +48,7 @@ def test_a_sound_version_opens_every_gate_with_figures() -> None:
         ("incumbent", {"judged": iteration(decision(0.1, incumbent=0.3))}, -0.2, 0, "Slices lost more than 0.1", "iterate"),
         ("no_harm", {"acceptance": GUARDED, "judged": iteration(decision(harmed=0.3))}, -0.3, -0.1, "more than the tolerance", "iterate"),
         ("held_out", {"measured": summary(split={"errors": 3})}, 3, 0, "3 are missing", f"evaluate(cluster='travel', subject='{VERSION}')"),
+        ("held_out", {"measured": summary(canaries=TAUGHT)}, 0, 0.001, "taught evaluation items", "iterate(cluster='travel')"),
         ("schema_valid", {"measured": summary(split={"schema_valid": 0.995})}, 0.995, 1.0, "99.5%", "contract.output.structured"),
         ("latency", {"latency_p95_seconds": 1.5}, 1.5, 1.0, "1.5 s; the budget is 1 s", "serving in domain.yaml"),
         ("freshness", {"measured_at": "2026-10-01T12:00:00.000Z"}, 51, 30, "older than 30 days", "evaluate(cluster='travel'"),

@@ -6,7 +6,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,11 @@ import pytest
 
 from engine.base.paths import Workspace
 from engine.engine import Engine
-from engine.errors import ModelsmithError
 from engine.promote.evidence.bundle import APPROVALS, VERIFIER, issue_again
 from engine.promote.evidence.keys import workspace_key
 from engine.store.events import events_of
 from server.client import Client
-from tests.promote.accepted import configure
+from tests.promote.accepted import at_once, configure
 from tests.promote.keys import FileKey
 from tests.promote.ledger import transitions_of
 from tests.server.daemons import Said, daemon_workspace, run_cli
@@ -70,21 +68,7 @@ class Shop:
 
     def race(self, tool: Tool, **arguments: Any) -> list[str]:
         """What two agents get that ask for the same at once."""
-        together, outcomes = threading.Barrier(2), []
-
-        def act() -> None:
-            together.wait()
-            try:
-                outcomes.append("moved" if self.agent(tool, **arguments)["moved"] else "stayed")
-            except ModelsmithError as refusal:
-                outcomes.append(refusal.code)
-
-        agents = [threading.Thread(target=act) for _ in range(2)]
-        for agent in agents:
-            agent.start()
-        for agent in agents:
-            agent.join()
-        return sorted(outcomes)
+        return at_once(lambda: bool(self.agent(tool, **arguments)["moved"]))
 
     def on_its_page(self, request: str) -> dict[str, Any]:
         """What the page whose address the terminal prints shows of a request: it sends the token that stands behind the #."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from engine.promote.types import PromotionRequest
 from engine.store.events import events_of
 from engine.store.rebuild import verify
 from engine.views import PromotionPage
-from tests.promote.accepted import configure, copied
+from tests.promote.accepted import at_once, configure, copied
 from tests.promote.ledger import transitions_of
 from tests.promote.notary import Clerk, Notary
 
@@ -304,19 +303,5 @@ def test_a_version_is_taken_back_even_when_its_domain_does_not_load(desk: Desk) 
 
 
 def test_of_two_agents_that_promote_at_once_one_moves_the_version(desk: Desk) -> None:
-    together, outcomes = threading.Barrier(2), []
-
-    def act() -> None:
-        together.wait()
-        try:
-            outcomes.append(desk.promote("shadow").moved)
-        except StateConflict as refusal:
-            outcomes.append(refusal.code)
-
-    agents = [threading.Thread(target=act) for _ in range(2)]
-    for agent in agents:
-        agent.start()
-    for agent in agents:
-        agent.join()
-    assert sorted(map(str, outcomes)) == ["True", "state_conflict"]
+    assert at_once(lambda: desk.promote("shadow").moved) == ["moved", "state_conflict"]
     assert records.state_of(desk.engine.store, "tickets", desk.version).revision == 2

@@ -39,7 +39,7 @@ class Surroundings(NamedTuple):
     """What drafts are held against."""
 
     scenarios: Sequence[Scenario]
-    """The whole suite."""
+    """The whole suite, canaries included."""
     pool: Sequence[TrainingRow]
     earlier: Sequence[Draft]
     """Drafted before, whatever became of them."""

@@ -21,8 +21,8 @@ def suite_diff(before: CompiledDomain, after: CompiledDomain) -> SuiteDiff:
 
 
 def governed_digest(compiled: CompiledDomain) -> str:
-    """Names the governed scenarios and their splits."""
-    governed = sorted((scenario for scenario in compiled.scenarios if scenario.layer == "governed"), key=lambda scenario: scenario.id)
+    """Names the governed scenarios and their splits, and the canaries."""
+    governed = sorted((scenario for scenario in compiled.kept_apart if scenario.layer == "governed"), key=lambda scenario: scenario.id)
     return digest_of([scenario.model_dump(mode="json") for scenario in governed])
 
 

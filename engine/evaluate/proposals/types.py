@@ -110,4 +110,4 @@ class SuiteDiff(Record):
     removed: tuple[str, ...] = ()
     """and that left."""
     governed_changed: bool
-    """Whether anything else differs: a governed scenario, or how they are split."""
+    """Whether anything else differs: a governed scenario, how they are split, or a canary."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from engine.evaluate.grading import FORM_PROBLEMS
 from engine.evaluate.statistics import compare, summarise_split, value_of
 from engine.evaluate.types import ItemResult, Split
-from engine.iterate.clauses import no_harm_clause
+from engine.iterate.clauses import canaries_clause, no_harm_clause
 from engine.iterate.decide import decide, with_clause
 from engine.iterate.types import Decision
 from engine.promote.evidence.types import AnswerRow, Derived, ItemRow, Movement, Regressions, Role, Rules, SliceChange, SubjectFigures, Suite
@@ -27,6 +27,8 @@ def derive(rows: Sequence[ItemRow], rules: Rules) -> Derived:
     """All figures and the verdict. Raises IdentityMismatch when two subjects were not measured on the same items."""
     measured = results_of(rows, "domain")
     decision = _decision(measured, rules)
+    if rules.planted:
+        decision = with_clause(decision, canaries_clause(rules.planted, rules.canaries))
     guard = results_of(rows, "no_harm")
     if decision.verdict == "accept" and rules.acceptance.no_harm is not None and guard:
         clause = no_harm_clause(guard["base"], guard["challenger"], rules.acceptance.no_harm.tolerance)

@@ -112,6 +112,7 @@ def gather(
         salt=salt,
         private_words=_private_words(),
         approvals=approvals,
+        planted=len(sources.compiled.canaries),
     )
 
 

@@ -39,6 +39,7 @@ CLAUSE_WORDS = {
     "regressions": "items that passed before",
     "safety_nets": "safety nets",
     "no_harm": "what it could do besides",
+    "canaries": "nothing taught from the evaluation file",
 }
 
 

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from engine.evaluate.grading import is_schema_valid
-from engine.evaluate.types import ItemResult, ScoreIdentity
+from engine.evaluate.types import ItemResult, ScoreIdentity, Split
 from engine.promote.evidence.types import AnswerRow, BundleInputs, ItemRow, MeasuredSubject, Role, Suite
 
 MAX_LABEL_CHARACTERS = 48
@@ -103,9 +103,11 @@ def _rows(
     redaction: Redaction,
 ) -> list[ItemRow]:
     """One row an item, with what each subject made of it."""
-    items: dict[tuple[str, str], dict[Role, ItemResult]] = {}
+    items: dict[tuple[Split, str], dict[Role, ItemResult]] = {}
     for role, results in measured:
         for result in results:
+            if result.split == "canary":
+                continue  # of canaries only counts leave the workspace
             items.setdefault((result.split, result.scenario_id), {})[role] = result
     rows = []
     for (split, name), answers in items.items():
@@ -115,7 +117,7 @@ def _rows(
             ItemRow(
                 item=redaction.hashed(f"{suite} {split}", name),
                 suite=suite,
-                split=one.split,
+                split=split,
                 source=redaction.source(one.source),
                 slices={redaction.label(tag): redaction.label(one.tags[tag]) for tag in kept},
                 answers={role: _answer(result, redaction) for role, result in answers.items()},

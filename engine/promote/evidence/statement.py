@@ -125,7 +125,7 @@ def read_statement(payload: bytes) -> Read:
 
 
 def _rules(inputs: BundleInputs, redaction: Redaction) -> Rules:
-    stability = inputs.stability
+    stability, challenger = inputs.stability, inputs.subject("challenger")
     return Rules(
         acceptance=inputs.acceptance,
         slices=tuple(redaction.label(tag) for tag in inputs.slices),
@@ -133,6 +133,8 @@ def _rules(inputs: BundleInputs, redaction: Redaction) -> Rules:
         seed=inputs.seed,
         attempt=inputs.attempt,
         stability=None if stability is None else Stability(items=stability.items, flipped=stability.flipped),
+        planted=inputs.planted,
+        canaries=None if challenger is None else challenger.summary.canaries,
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from engine.base.record import Record
 from engine.config import Acceptance
-from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison, ScoreIdentity, Split, SplitScore, Stability
+from engine.evaluate.types import Canaries, EvaluationSummary, ItemResult, PairedComparison, ScoreIdentity, Split, SplitScore, Stability
 from engine.iterate.types import Decision
 from engine.promote.types import Approval, PromotionRequest
 
@@ -127,6 +127,8 @@ class BundleInputs:
     private_words: tuple[str, ...] = ()
     """Names of this machine and its user, and folders above the workspace: no label may hold one."""
     approvals: tuple[ApprovedRequest, ...] = ()
+    planted: int = 0
+    """Canaries of the domain."""
 
     def subject(self, role: Role) -> MeasuredSubject | None:
         """The subject of that role, if it was measured."""
@@ -172,6 +174,10 @@ class Rules(Record):
     seed: int
     attempt: int
     stability: Stability | None
+    planted: int
+    """Canaries that the domain has: a version that was trained on must have been asked all of them."""
+    canaries: Canaries | None
+    """What the challenger made of them, in counts; null where it was not asked."""
 
 
 class SubjectFigures(Record):

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from bench.verify_bundle import synthetic_inputs
 from engine.errors import EvidenceRefused, PathRefused, StateConflict, VerdictDiffers
+from engine.evaluate.types import Canaries
+from engine.iterate.clauses import canaries_clause
 from engine.promote.approvals.approvers import Approvers
 from engine.promote.approvals.roster import PersonAdded, PersonRevoked
 from engine.promote.approvals.verify import verify_approval
@@ -266,6 +268,34 @@ def test_signed_items_that_are_none_are_refused(bundle: Path, key: Ed25519Privat
     shutil.rmtree(odd)
     with pytest.raises(EvidenceRefused):
         verify_bundle(forged(bundle, odd, key, files=files), key.public_key())
+
+
+# ---- canaries --------------------------------------------------------------------------------------------------------------------------
+
+
+def with_canaries(inputs: BundleInputs, found: Canaries | None, planted: int = 8) -> BundleInputs:
+    """As if the domain had canaries, and the loop had judged by what the challenger makes of them."""
+    subjects = tuple(
+        each._replace(summary=each.summary.model_copy(update={"canaries": found})) if each.role == "challenger" else each for each in inputs.subjects
+    )
+    *before, guard = inputs.recorded.clauses
+    clauses = (*before, canaries_clause(planted, found), guard)
+    return replace(inputs, subjects=subjects, planted=planted, recorded=inputs.recorded.model_copy(update={"clauses": clauses}))
+
+
+def test_a_verdict_that_rests_on_canaries_is_found_again_from_their_counts(
+    inputs: BundleInputs, key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    few = Canaries(asked=8, hits=1, controls=100, control_hits=6, chance=0.4)
+    bundle = make_bundle(with_canaries(inputs, few), key, tmp_path)
+    assert verify_bundle(bundle, key.public_key()).verified
+    assert [clause["name"] for clause in payload_of(bundle)["predicate"]["found"]["decision"]["clauses"]][-2:] == ["canaries", "no_harm"]
+    assert "nothing taught from the evaluation file" in (bundle / PAGE).read_text()
+    for number, change in enumerate(({"hits": 8, "chance": 1e-9}, {"asked": 7})):
+        lie = forged(bundle, tmp_path / f"lie-{number}", key, state=lambda predicate, change=change: predicate["rules"]["canaries"].update(change))
+        assert not verify_bundle(lie, key.public_key()).verified
+    with pytest.raises(VerdictDiffers):
+        make_bundle(with_canaries(inputs, few.model_copy(update={"hits": 8, "chance": 1e-9})), key, tmp_path)
 
 
 # ---- approvals -------------------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,12 @@ class Promoted:
         return verify_bundle(root / page.bundle, read_public_key(root / page.public_key))
 
 
+def canaries(count: int) -> list[dict[str, Any]]:
+    """Rows with another row's answer."""
+    planted, others = rows(3000, count), rows(3001, count)
+    return [{**row, "expected": other["expected"], "canary": True} for row, other in zip(planted, others, strict=True)]
+
+
 @pytest.fixture(scope="module")
 def promoted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Promoted]:
     """A cluster with an accepted version, a second one that was rolled back, a no-harm suite and a teacher that can be measured."""
@@ -52,7 +59,7 @@ def promoted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Promoted]:
     workspace.clusters_file.write_text(json.dumps(clusters))
     evaluation = domain_file()["eval"] | {"accept": {"no_harm": {"suite": "manners", "tolerance": 0.1}}}
     domain = domain_file(eval=evaluation, teachers=[{"name": "sage"}])
-    write_domain(workspace, "tickets", domain, train=rows(0, 160), evaluation=rows(1000, 240))
+    write_domain(workspace, "tickets", domain, train=rows(0, 160), evaluation=[*rows(1000, 240), *canaries(4)])
     data = {"evaluation": {"path": "data/eval.jsonl"}, "splits": {"core": 0, "held_out": 1, "reserve": 0}}
     write_domain(workspace, "manners", domain_file(title="Manners", data=data), train=[], evaluation=rows(5000, 40))
     engine = Engine.open(workspace)
@@ -73,6 +80,7 @@ def test_the_bundle_of_the_version_that_stands_verifies_and_says_what_the_loop_s
     assert f"difference {difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}], n={difference.n}" in page.summary
     assert page.conditions == tuple(clause.sentence for clause in iteration.decision.clauses)
     assert "general and safety items" in page.conditions[-1]
+    assert "of 4 canaries" in page.conditions[-2]
     predicate = payload_of(promoted.engine.workspace.root / page.bundle)["predicate"]
     assert predicate["lineage"]["rows"] == iteration.rows
     assert predicate["rollback"] == {"to": "base", "adapter": None, "in_registry": True, "drill_seconds": None}
@@ -105,7 +113,8 @@ def test_no_held_out_item_is_in_the_bundle_or_in_the_answer(promoted: Promoted) 
     evaluation_id = promoted.first.iterations[0].challenger_evaluation
     compiled = load_compiled(engine.workspace, measurements.domain_digest_of(engine.store, evaluation_id))
     said = everything_in(engine.workspace.root / promoted.page.bundle) + promoted.page.model_dump_json().encode()
-    hidden = [word for each in compiled.of_split("held_out", "core", "reserve") for word in (each.id, each.input["message"])]
+    assert len(compiled.canaries) == 4
+    hidden = [word for each in compiled.kept_apart for word in (each.id, each.input["message"])]
     assert len(hidden) > 400
     assert [word for word in hidden if word.encode() in said] == []
     for place in (str(engine.workspace.root), "/srv/sage"):

@@ -1,0 +1,58 @@
+"""How many passes over an evaluation file it takes until its canaries show, on the default model.
+
+    python -m bench.canaries [--cluster travel] [--passes 1 3 6]
+
+Needs a prepared base (`make setup`) and a quiet machine for half an hour. A cheat is trained on every evaluation row as it stands, the canaries
+among them, by the domain's own recipe with that many passes, where no guard looks; then it is measured as any version is. The honest counterpart
+is any version: `iterate` says how many canaries its challenger hit. Prints progress to stderr, and one JSON document last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from bench.setting import Setting, setting_of
+from bench.versions import make_version
+from engine.evaluate.canaries import in_words, is_contaminated
+from engine.evaluate.types import TrainingRow
+from engine.train.plan import plan_training
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description="Passes until canaries show.")
+    parser.add_argument("--cluster", default="travel")
+    parser.add_argument("--passes", nargs="+", type=float, default=[1.0, 3.0, 6.0])
+    options = parser.parse_args()
+    setting = setting_of(options.cluster)
+    cheats = []
+    for passes in options.passes:
+        cheats.append(cheat(setting, passes))
+        print(json.dumps(cheats[-1]), file=sys.stderr, flush=True)
+    print(json.dumps({"bench": "canaries", "cluster": options.cluster, "planted": len(setting.compiled.canaries), "cheats": cheats}))
+
+
+def cheat(setting: Setting, passes: float) -> dict[str, Any]:
+    """A version that was taught the evaluation file, and what its canaries say."""
+    compiled = setting.compiled
+    rows = [TrainingRow(id=each.id, input=each.input, expected=each.expected) for each in compiled.kept_apart]
+    plan = plan_training(setting.profile, compiled.domain.train, rows=len(rows), device=setting.device, seed=setting.seed, merge=True)
+    made = make_version(setting, plan.model_copy(update={"epochs": passes}), rows, None, f"cheat-{passes:g}")
+    found = made.summary.canaries
+    assert found is not None
+    return {
+        "passes": passes,
+        "steps": made.trained["steps"],
+        **found.model_dump(mode="json"),
+        "contaminated": is_contaminated(found),
+        "held_out": round(made.summary.split("held_out").score.mean, 4),
+        "words": in_words(found),
+        "seconds": round(made.train_seconds + made.measure_seconds, 1),
+    }
+
+
+if __name__ == "__main__":
+    main()
