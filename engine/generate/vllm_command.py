@@ -87,7 +87,6 @@ def vllm_command(
     cache_dir: Path,
 ) -> Command:
     """The command line and environment of the server for `profile`, whose prepared base lies in `model_dir`."""
-    inference = profile.inference
     adapters = served_as(profile, device) == "adapter"
     argv = [
         sys.executable,
@@ -96,30 +95,39 @@ def vllm_command(
         "--served-model-name", served_name,
         "--host", "127.0.0.1",
         "--port", str(port),
+        "--middleware", "engine.generate.loopback_guard.LoopbackGuard",
+        "--disable-uvicorn-access-log",
+        *engine_arguments(profile, device, adapters=adapters),
+    ]  # fmt: skip
+    environment, notes = _environment(profile, device, adapters, host, cache_dir)
+    return Command(tuple(argv), environment, notes)
+
+
+def engine_arguments(profile: ModelProfile, device: Device, *, adapters: bool) -> list[str]:
+    """What of the command line belongs to the model and not to this machine: the same wherever a version is served, so that it answers alike."""
+    inference = profile.inference
+    arguments = [
         "--dtype", inference.dtype,
         "--max-model-len", str(inference.max_model_len),
         "--max-num-seqs", str(inference.max_num_seqs),
         "--generation-config", "vllm",
         "--structured-outputs-config", COMPACT_JSON,
-        "--middleware", "engine.generate.loopback_guard.LoopbackGuard",
-        "--disable-uvicorn-access-log",
     ]  # fmt: skip
     # bitsandbytes quantises while loading and has a loader of its own; everything else must be safetensors, never a pickle.
     if inference.quantization == "bitsandbytes":
-        argv += ["--quantization", "bitsandbytes", "--load-format", "bitsandbytes"]
+        arguments += ["--quantization", "bitsandbytes", "--load-format", "bitsandbytes"]
     else:
-        argv += ["--load-format", "safetensors"]
-        argv += ["--quantization", inference.quantization] if inference.quantization != "none" else []
+        arguments += ["--load-format", "safetensors"]
+        arguments += ["--quantization", inference.quantization] if inference.quantization != "none" else []
     if device == "cuda":
-        argv += ["--tensor-parallel-size", str(inference.tensor_parallel)]
-        argv += ["--gpu-memory-utilization", f"{inference.gpu_memory_utilization:g}"]
+        arguments += ["--tensor-parallel-size", str(inference.tensor_parallel)]
+        arguments += ["--gpu-memory-utilization", f"{inference.gpu_memory_utilization:g}"]
     if adapters:
-        argv += ["--enable-lora", "--max-lora-rank", str(_lora_rank(profile.lora.rank))]
-        argv += ["--max-loras", str(ADAPTERS_ON_DEVICE), "--max-cpu-loras", str(ADAPTERS_IN_MEMORY)]
+        arguments += ["--enable-lora", "--max-lora-rank", str(_lora_rank(profile.lora.rank))]
+        arguments += ["--max-loras", str(ADAPTERS_ON_DEVICE), "--max-cpu-loras", str(ADAPTERS_IN_MEMORY)]
     if inference.enforce_eager:
-        argv.append("--enforce-eager")
-    environment, notes = _environment(profile, device, adapters, host, cache_dir)
-    return Command(tuple(argv), environment, notes)
+        arguments.append("--enforce-eager")
+    return arguments
 
 
 def _lora_rank(rank: int) -> int:

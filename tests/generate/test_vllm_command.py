@@ -58,9 +58,9 @@ def test_the_small_model_on_a_cpu() -> None:
     assert made.argv == (
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", "/models/m",
         "--served-model-name", "name", "--host", "127.0.0.1", "--port", "8123",
+        "--middleware", "engine.generate.loopback_guard.LoopbackGuard", "--disable-uvicorn-access-log",
         "--dtype", "bfloat16", "--max-model-len", "2048", "--max-num-seqs", "32", "--generation-config", "vllm",
         "--structured-outputs-config", COMPACT,
-        "--middleware", "engine.generate.loopback_guard.LoopbackGuard", "--disable-uvicorn-access-log",
         "--load-format", "safetensors", "--enforce-eager",
     )  # fmt: skip
     assert made.environment == {
@@ -86,9 +86,9 @@ def test_an_8b_model_with_adapters_on_a_gpu() -> None:
     assert made.argv == (
         sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", "/models/m",
         "--served-model-name", "name", "--host", "127.0.0.1", "--port", "8123",
+        "--middleware", "engine.generate.loopback_guard.LoopbackGuard", "--disable-uvicorn-access-log",
         "--dtype", "bfloat16", "--max-model-len", "8192", "--max-num-seqs", "128", "--generation-config", "vllm",
         "--structured-outputs-config", COMPACT,
-        "--middleware", "engine.generate.loopback_guard.LoopbackGuard", "--disable-uvicorn-access-log",
         "--load-format", "safetensors", "--tensor-parallel-size", "1", "--gpu-memory-utilization", "0.9",
         "--enable-lora", "--max-lora-rank", "32", "--max-loras", "4", "--max-cpu-loras", "16",
     )  # fmt: skip
@@ -100,9 +100,9 @@ def test_a_32b_model_in_four_bits_over_two_gpus() -> None:
     assert command(FOUR_BIT_32B, "cuda").argv == (
         sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", "/models/m",
         "--served-model-name", "name", "--host", "127.0.0.1", "--port", "8123",
+        "--middleware", "engine.generate.loopback_guard.LoopbackGuard", "--disable-uvicorn-access-log",
         "--dtype", "bfloat16", "--max-model-len", "4096", "--max-num-seqs", "32", "--generation-config", "vllm",
         "--structured-outputs-config", COMPACT,
-        "--middleware", "engine.generate.loopback_guard.LoopbackGuard", "--disable-uvicorn-access-log",
         "--quantization", "bitsandbytes", "--load-format", "bitsandbytes",
         "--tensor-parallel-size", "2", "--gpu-memory-utilization", "0.85",
         "--enable-lora", "--max-lora-rank", "64", "--max-loras", "4", "--max-cpu-loras", "16",
