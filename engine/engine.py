@@ -31,6 +31,7 @@ from engine.loading import load_clusters
 from engine.operations.comparing import Comparing
 from engine.operations.diagnosing import FailureDiagnosing
 from engine.operations.evidencing import Evidencing
+from engine.operations.exporting import Exporting
 from engine.operations.following import Following
 from engine.operations.onboarding import Onboarding
 from engine.operations.overview import Overview
@@ -41,6 +42,7 @@ from engine.promote import records as promotions
 from engine.promote.approvals.approvers_file import named_list
 from engine.promote.approvals.signing import ListedSignatures
 from engine.promote.evidence import records as evidence
+from engine.promote.package import records as packages
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
@@ -76,7 +78,8 @@ class Engine:
         machine = Machine(workspace.root)
         listed = ListedSignatures(partial(named_list, workspace), partial(promotions.approvals, store))
         self._evidencing = Evidencing(workspace, store, self.artifacts, clock)
-        self._promoting = Promoting(workspace, store, clock, signing or listed, evidence or self._evidencing.of)
+        self._exporting = Exporting(workspace, store, self.artifacts, self.supervisor, machine, self._evidencing.of)
+        self._promoting = Promoting(workspace, store, clock, signing or listed, evidence or self._evidencing.of, self._exporting.anew)
         self._overview = Overview(workspace, store, self.supervisor, self.servers, machine, self._promoting)
         self._submitting = Submitting(workspace, store, self.artifacts, self.supervisor, machine)
         self._following = Following(store, self.supervisor)
@@ -209,6 +212,10 @@ class Engine:
         """The signed bundle of an accepted version, made now if it was not made before."""
         return self._evidencing.evidence(cluster, version)
 
+    def export(self, cluster: str, version: str | None = None, key: str | None = None) -> Run:
+        """Submits the making of a version's package: its forms, each held against what was evaluated, with card, evidence and signatures."""
+        return self._exporting.export(cluster, version, key)
+
     # ---- onboarding ------------------------------------------------------------------------------------------------------------------
 
     def onboard_model(self, name: str, profile: dict[str, Any], smoke_test: bool = True, key: str | None = None) -> OnboardedModel:
@@ -231,6 +238,7 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
         "teach": partial(curation.ingest_teaching, artifacts),
         "draft": proposals.ingest_drafts,
         "train": versions.ingest_training,
+        "export": packages.ingest_export,
     }
-    judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES, evidence.TABLES)
+    judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES, evidence.TABLES, packages.TABLES)
     return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, *judging)

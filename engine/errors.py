@@ -12,6 +12,7 @@
         IdentityMismatch            identity_mismatch    two scores that were not made the same way, so not comparable
         SignatureRefused            signature_refused    a signature that does not approve what it was handed in for
         EvidenceRefused             evidence_refused     an evidence bundle that was altered, is incomplete, or is signed by another key
+        PackageRefused              package_refused      likewise the package of a version
       Conflict                      the state does not allow it now               exit 2
         RunActive                   run_active           one active run per cluster
         KeyReused                   key_reused           an idempotency key that came back with other arguments
@@ -117,6 +118,10 @@ class SignatureRefused(BadInput):
 
 class EvidenceRefused(BadInput):
     code = "evidence_refused"
+
+
+class PackageRefused(BadInput):
+    code = "package_refused"
 
 
 class Conflict(ModelsmithError):

@@ -152,7 +152,8 @@ def in_workspace(given: str, workspace: Workspace) -> str:
 
 
 def run_exit_code(status: Mapping[str, Any]) -> int:
-    """The exit code of a run that has ended. A measurement is held against its cluster's targets, where it has any, a teacher against the floor."""
+    """The exit code of a run that has ended. A measurement is held against its cluster's targets, where it has any, a teacher against the floor,
+    an export against what was evaluated."""
     if status["state"] == "failed":
         return exit_code_of((status.get("error") or {}).get("code", ""))
     if status["state"] != "succeeded":
@@ -160,7 +161,7 @@ def run_exit_code(status: Mapping[str, Any]) -> int:
     output = status.get("output") or {}
     if status["kind"] == "iterate":
         return EXIT_DONE if output.get("targets_met") else EXIT_BELOW_TARGET
-    return EXIT_BELOW_TARGET if output.get("targets_met") is False or output.get("usable") is False else EXIT_DONE
+    return EXIT_BELOW_TARGET if any(output.get(name) is False for name in ("targets_met", "usable", "agrees")) else EXIT_DONE
 
 
 def show(arguments: argparse.Namespace, result: Mapping[str, Any], text: str) -> int:

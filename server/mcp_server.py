@@ -29,8 +29,9 @@ from tools.tool import Tool, find_tool
 
 LIST_CACHE_MS = 300_000
 """The list changes only when the code does."""
-AGENT_TOOLS = tuple(tool for tool in TOOLS if tool.effect != "human")
-"""What the list shows: what an agent may do. A tool for people is named by `next` where it makes sense, and refused unless a domain delegates it."""
+AGENT_TOOLS = tuple(tool for tool in TOOLS if tool.effect != "human" and tool.listed)
+"""What the list shows: what an agent may do, and does not come to by another tool. A tool for people is named by `next` where it makes sense, and
+refused unless a domain delegates it."""
 ACTOR = "by"
 """The argument in which a tool takes the name of whoever asks or decides."""
 MCP_AGENT = "agent:mcp"

@@ -633,4 +633,12 @@ PROMISES: tuple[Promise, ...] = (
         "promote/evidence/test_dsse.py",
         "promote/evidence/test_signing_key.py",
     ),
+    # ---- promotion: package and parity --------------------------------------------------------------------------------------------
+    promise(
+        "package.parity",
+        "An export is held against the answers that were evaluated: by letters, score, log-probabilities and what is missing; without it no version "
+        "enters or leaves the exported state.",
+        "promote/package/test_parity.py",
+        "promote/package/test_export_run.py",
+    ),
 )

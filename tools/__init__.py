@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tools.evidence import EVIDENCE
+from tools.export import EXPORT
 from tools.fleet import FLEET_STATUS
 from tools.learn import ITERATE
 from tools.measure import COMPARE, DIAGNOSE, EVALUATE
@@ -24,6 +25,7 @@ TOOLS: tuple[Tool, ...] = (
     APPROVALS,
     APPROVE_PROMOTION,
     EVIDENCE,
+    EXPORT,
     RUN_STATUS,
     CANCEL,
     ONBOARD_MODEL,

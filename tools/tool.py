@@ -43,6 +43,8 @@ class Tool(NamedTuple):
     """It can end or undo something."""
     positional: tuple[str, ...] = ()
     """Arguments that the command line takes by position."""
+    listed: bool = True
+    """Agents are shown it over MCP. One that they come to through another tool is not: each costs a place in their context."""
 
     @property
     def starts_run(self) -> bool:

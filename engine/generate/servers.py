@@ -308,6 +308,12 @@ class ModelServers:
                 stopped.append(key)
         return stopped
 
+    def stop(self, key: str) -> bool:
+        """Stops one server unless it answers now; whether one was stopped."""
+        directory = self._directory(key)
+        record = directory.read()
+        return record is not None and self._stop_if_free(directory, record, unused_before=None)
+
     def stop_all(self) -> list[str]:
         """Stops every server, also one that is answering."""
         stopped: list[str] = []

@@ -54,6 +54,7 @@ WORKER_MODULES: dict[RunKind, str] = {
     "draft": "engine.curate.draft_worker",
     "train": "engine.train.worker",
     "prepare": "engine.generate.prepare_worker",
+    "export": "engine.promote.package.worker",
 }
 WORKER_SLOTS = 4
 """Worker processes at a time on this machine; further runs wait their turn."""

@@ -21,6 +21,7 @@ from engine.config import Cluster
 from engine.errors import BadInput, Conflict, Integrity, NotFound, StateConflict
 from engine.iterate import records as loop
 from engine.iterate.measure import BASE
+from engine.jobs.types import Run
 from engine.loading import load_clusters, load_domain
 from engine.operations.evidencing import page_of
 from engine.operations.named import named_cluster
@@ -76,17 +77,22 @@ class Signing(Protocol):
 
 MakeEvidence = Callable[[str, str], Evidence]
 """Makes and keeps the bundle that a version of a cluster is judged on (`evidencing.py`)."""
+MakeExport = Callable[[Grounds], Run | None]
+"""Starts the export of a version, unless it could only find what the newest one found (`exporting.py`)."""
 
 
 class Promoting:
     """The operations, over one workspace."""
 
-    def __init__(self, workspace: Workspace, store: Store, clock: Clock, signing: Signing, evidence: MakeEvidence) -> None:
+    def __init__(
+        self, workspace: Workspace, store: Store, clock: Clock, signing: Signing, evidence: MakeEvidence, export: MakeExport
+    ) -> None:
         self.workspace = workspace
         self.store = store
         self.clock = clock
         self.signing = signing
         self.evidence = evidence
+        self.export = export
 
     # ---- moving ----------------------------------------------------------------------------------------------------------------------
 
@@ -100,11 +106,16 @@ class Promoting:
         grounds = self._grounds(entry, standing)
         found = gate(transition, grounds, self.clock())
         if not found.open:
-            return stopped_page(standing, chain, found)
+            return stopped_page(standing, chain, found, self._lacking_export(grounds, found))
         if transition.by == "agent":
             return self._take(standing, chain, found, by, reason)
         request = self._asked(entry, standing, chain, found, by)
         return requested_page(standing, chain, found, self._line(request.id), self._to_sign(request))
+
+    def _lacking_export(self, grounds: Grounds, found: Gate) -> Run | None:
+        """The export that a gate wants to see, started where nothing else keeps it closed: it takes minutes."""
+        closed = {check.name for check in found.checks if not check.passed}
+        return self.export(grounds) if closed == {"export_parity"} else None
 
     def _take(self, standing: VersionState, chain: Chain, found: Gate, by: str, reason: str) -> PromotionPage:
         moved = records.take(self.store, standing, found.transition, chain=chain.name, actor=by, reason=reason, checks=found.checks)

@@ -9,9 +9,13 @@ direction needs no approval. What lets a version answer is signed by people. A v
 
 `flaws` says what is wrong with a table, and a table with a flaw is not used: above all, no way leads to the serving state without people.
 
-A gate's checks are measured on this machine (`checks.py`). Four names of CheckName stand in no table, because nothing measures them yet:
-`shadow_agreement` and `shadow_latency` need a version that answers beside the one that serves, `cost` prices, `export_parity` an export that was
-loaded and asked again. Each joins the edges that it guards when its figure exists; a check that cannot fail would only look like one.
+A gate's checks are measured on this machine (`checks.py`). Three names of CheckName stand in no table, because nothing measures them yet:
+`shadow_agreement` and `shadow_latency` need a version that answers beside the one that serves, `cost` prices. Each joins the edges that it guards
+when its figure exists; a check that cannot fail would only look like one.
+
+`export_parity` guards both ends of `artifact-exported`. Into it, because a state of that name without a package that answers as the version did
+would say something untrue; out of it, because what people sign for there is the package, and contract or rubric may have changed since it was made.
+Further on it guards nothing: what the customer runs was handed over already.
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ OFFLINE: tuple[CheckName, ...] = ("floor", "incumbent", "held_out", "schema_vali
 """What a version must have shown before anybody looks at it further."""
 ANSWERING: tuple[CheckName, ...] = (*OFFLINE, "latency")
 """What it must show before it answers anyone."""
+EXPORTED: tuple[CheckName, ...] = ("export_parity",)
+"""What its package must show: that it answers as the version did that was evaluated."""
 
 STANDARD = Chain(
     name="standard",
@@ -66,15 +72,15 @@ CUSTOMER = Chain(
     serving="production-validated",
     transitions=(
         *JUDGED,
-        Transition(source=ACCEPTED, target="artifact-exported", by="agent", checks=OFFLINE),
+        Transition(source=ACCEPTED, target="artifact-exported", by="agent", checks=(*OFFLINE, *EXPORTED)),
         Transition(source=ACCEPTED, target=REJECTED, by="agent"),
-        Transition(source="artifact-exported", target="customer-deployed", by="human", checks=ANSWERING, approvals=1),
+        Transition(source="artifact-exported", target="customer-deployed", by="human", checks=(*ANSWERING, *EXPORTED), approvals=1),
         Transition(source="artifact-exported", target=REJECTED, by="agent"),
         Transition(source="customer-deployed", target="production-validated", by="human", checks=ANSWERING, approvals=1),
         Transition(source="customer-deployed", target=ROLLED_BACK, by="agent"),
         Transition(source="production-validated", target=DEPRECATED, by="loop"),
         Transition(source="production-validated", target=ROLLED_BACK, by="agent"),
-        Transition(source=ROLLED_BACK, target="artifact-exported", by="agent", checks=OFFLINE),
+        Transition(source=ROLLED_BACK, target="artifact-exported", by="agent", checks=(*OFFLINE, *EXPORTED)),
     ),
 )
 """For what is handed over and served elsewhere."""

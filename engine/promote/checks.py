@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from engine.base.clock import seconds_between
 from engine.evaluate.canaries import ALPHA, in_words, is_contaminated
 from engine.iterate.types import Clause
-from engine.promote.types import Check, CheckName, Gate, Grounds, Transition
+from engine.promote.package.parity import holds as holds_parity
+from engine.promote.types import Check, CheckName, FormParity, Gate, Grounds, ParityFigure, Transition
 
 DAY = 86_400.0
 
@@ -135,6 +136,28 @@ def freshness(grounds: Grounds, now: str) -> Check:
     )
 
 
+def export_parity(grounds: Grounds, now: str) -> Check:
+    """The version's package was loaded as it will be served, and answers as the version did that was evaluated."""
+    found = grounds.exported
+    if found is None:
+        return _unexported("No package of this version has been made and replayed.", grounds)
+    if found.prompt != grounds.prompt:
+        return _unexported(f"The package of {found.run_id} was replayed with another contract than the present one.", grounds)
+    figures = [(form, figure) for form in found.forms for figure in form.figures]
+    beyond = [(form, figure) for form, figure in figures if not holds_parity(figure.name, figure.figure, figure.limit)]
+    shown = beyond or [min(figures, key=_nearness)] if figures else []
+    if not shown or (found.package is None and not beyond):
+        return _unexported(f"The export of {found.run_id} has no form that was replayed.", grounds)
+    return Check(
+        name="export_parity",
+        passed=not beyond,
+        figure=shown[0][1].figure,
+        limit=shown[0][1].limit,
+        sentence=" ".join(f"{form.form}: {figure.sentence}" for form, figure in shown),
+        opens=f"The weights or their export are at fault: measure the version again, and {_promote(grounds)}" if beyond else "",
+    )
+
+
 CHECKS: dict[CheckName, Callable[[Grounds, str], Check]] = {
     "floor": floor,
     "incumbent": incumbent,
@@ -144,6 +167,7 @@ CHECKS: dict[CheckName, Callable[[Grounds, str], Check]] = {
     "safety_nets": safety_nets,
     "latency": latency,
     "freshness": freshness,
+    "export_parity": export_parity,
 }
 """Every check that something measures. A transition that names another one cannot be judged, and so not taken."""
 
@@ -187,6 +211,21 @@ def _judged_otherwise(grounds: Grounds) -> str:
 
 def _iterate(grounds: Grounds) -> str:
     return f"iterate(cluster={grounds.cluster!r}): a version that it accepts is judged on this anew."
+
+
+def _unexported(sentence: str, grounds: Grounds) -> Check:
+    """Closed for want of a package; what opens it starts one."""
+    return Check(name="export_parity", passed=False, sentence=sentence, opens=f"{_promote(grounds)} makes one when nothing else closes the gate.")
+
+
+def _nearness(shown: tuple[FormParity, ParityFigure]) -> tuple[bool, float]:
+    """Orders figures of an open gate: the lowest share of equal answers is the one to see."""
+    figure = shown[1]
+    return figure.name != "answers", figure.figure or 0.0
+
+
+def _promote(grounds: Grounds) -> str:
+    return f"promote(cluster={grounds.cluster!r}, version={grounds.version!r})"
 
 
 def _measure(grounds: Grounds) -> str:

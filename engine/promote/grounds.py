@@ -11,6 +11,7 @@ from engine.evaluate.compile import prompt_digest
 from engine.evaluate.grading import grading_digest
 from engine.evaluate.records import Measurement
 from engine.iterate import records as loop
+from engine.promote.package import records as packages
 from engine.promote.types import Grounds
 from engine.store.store import Store
 
@@ -43,6 +44,7 @@ def grounds_of(store: Store, cluster: str, version: str, domain: DomainFile, evi
         acceptance=domain.eval.accept,
         serving=domain.serving,
         evidence_days=evidence_days,
+        exported=packages.newest(store, cluster, version),
     )
 
 

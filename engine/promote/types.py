@@ -63,6 +63,57 @@ class Chain(Record):
     transitions: tuple[Transition, ...]
 
 
+FormName = Literal["adapter", "merged", "int8"]
+"""What a version is exported as: the adapter alone, the base with it added in, and that in 8-bit integers."""
+
+
+class ParityFigure(Record):
+    """One way in which an export was held against what was evaluated."""
+
+    name: Literal["answers", "lost", "score", "logprobs"]
+    """`answers`: the share of core items answered the same to the letter. `lost`: items without an answer. `score`: how far the mean moved, either
+    way. `logprobs`: the mean absolute difference in nats over the version's fingerprint."""
+    holds: bool
+    figure: float | None
+    """Null where it was not measured."""
+    limit: float
+    sentence: str
+
+
+class FormParity(Record):
+    """A form of an export, loaded as it will be served and asked the suite's core items again."""
+
+    form: FormName
+    loaded_in: str
+    """The engine that answered, and how it held the weights."""
+    items: int
+    """Core items with an answer in the measurement that it is held against."""
+    figures: tuple[ParityFigure, ...] = Field(min_length=1)
+    seconds: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every figure holds."""
+        return all(figure.holds for figure in self.figures)
+
+
+class Exported(Record):
+    """An export of a version that was replayed."""
+
+    run_id: str
+    evaluation_id: str
+    """The measurement that it was held against."""
+    prompt: str
+    """Digest of templates and output contract of that measurement."""
+    sources: str
+    """Digest of everything that it was made from and with."""
+    forms: tuple[FormParity, ...]
+    absent: tuple[str, ...]
+    """Forms and files that the package lacks, and why, in sentences."""
+    package: str | None
+    """Digest of the package in the artifact store; null where a form did not agree, for then there is none."""
+
+
 class Grounds(Record):
     """What a gate is judged on: what the store says of a version, and the domain as it is now."""
 
@@ -90,6 +141,8 @@ class Grounds(Record):
     serving: Serving
     evidence_days: float
     """How old a measurement may be."""
+    exported: Exported | None = None
+    """The newest export of the version."""
 
 
 class Check(Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from engine.jobs.types import Run
 from engine.promote.chains import in_words, leaving, onward
 from engine.promote.types import Approval, Chain, Check, Gate, Passkeys, PromotionRequest, RequestStatus, StoredRequest, VersionState
 from engine.views import ApprovalsPage, CheckLine, NextCall, PromotionPage, RequestLine, SigningPage
@@ -19,12 +20,20 @@ class ToSign(NamedTuple):
     """Null where the evidence that the request names is kept here no longer, or not as it was."""
 
 
-def stopped_page(standing: VersionState, chain: Chain, found: Gate) -> PromotionPage:
-    """A closed gate: which checks, their figures, their limits, and what would open them."""
+def stopped_page(standing: VersionState, chain: Chain, found: Gate, export: Run | None = None) -> PromotionPage:
+    """A closed gate: which checks, their figures, their limits, and what would open them; and the export that was started to open it."""
     closed = [check for check in found.checks if not check.passed]
     names = ", ".join(check.name for check in closed)
     summary = f"{standing.version} stays {standing.state}: the gate to {found.transition.target} is closed by {names}."
-    return _page(standing, chain, found, summary, moved=False)
+    page = _page(standing, chain, found, summary, moved=False)
+    if export is None:
+        return page
+    named = {"cluster": standing.cluster, "version": standing.version, "to": found.transition.target}
+    following = (
+        NextCall(tool="run_status", arguments={"run_id": export.id, "wait_seconds": 50}, why="wait for the export"),
+        NextCall(tool="promote", arguments=named, why="when it agrees"),
+    )
+    return page.model_copy(update={"summary": f"{summary} Its export goes on as {export.id}.", "next": following})
 
 
 def moved_page(moved: VersionState, chain: Chain, found: Gate) -> PromotionPage:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from engine.base.clock import seconds_between
 from engine.evaluate.canaries import in_words
@@ -82,9 +83,21 @@ def status_sentence(run: Run, working: StepLine | None) -> str:
         return f"{what} is done. {teacher_note(run.output)}"
     if run.state == "succeeded" and run.kind == "draft" and run.output is not None:
         return f"{what} is done. {draft_note(run.output)}"
+    if run.state == "succeeded" and run.kind == "export" and run.output is not None:
+        return f"{what} is done. {export_note(run.output)}"
     if working is not None:
         return f"{what} is {run.state}, at step {working.step}."
     return f"{what} is {run.state}."
+
+
+def export_note(output: Mapping[str, Any]) -> str:
+    """What an export found, in a sentence."""
+    forms = ", ".join(str(form["form"]) for form in output["forms"])
+    if output["agrees"]:
+        package = output["artifacts"]["package"]
+        return f"{output['version']} as {forms} answers as it was evaluated; its package lies in .modelsmith/artifacts/{package[:2]}/{package}."
+    differing = [figure["sentence"] for form in output["forms"] for figure in form["figures"] if not figure["holds"]]
+    return f"{output['version']} does NOT answer as it was evaluated, so there is no package. {' '.join(differing)}"
 
 
 def next_calls(run: Run) -> tuple[NextCall, ...]:
@@ -93,6 +106,8 @@ def next_calls(run: Run) -> tuple[NextCall, ...]:
         return (NextCall(tool="run_status", arguments={"run_id": run.id, "wait_seconds": 50}, why="wait for it"),)
     if run.state == "succeeded" and run.kind in ("iterate", "evaluate") and run.cluster:
         return (NextCall(tool="diagnose", arguments={"cluster": run.cluster}, why="what still fails"),)
+    if run.state == "succeeded" and run.kind == "export" and run.cluster:
+        return (NextCall(tool="promote", arguments={"cluster": run.cluster, "version": run.arguments["version"]}, why="try the gate"),)
     if run.state in ("failed", "cancelled") and run.kind == "iterate" and run.cluster:
         return (NextCall(tool="iterate", arguments={"cluster": run.cluster}, why="again; finished measurements come from the cache"),)
     return ()

@@ -22,6 +22,7 @@ from engine.views import PromotionPage
 from tests.promote.accepted import at_once, configure, copied
 from tests.promote.ledger import transitions_of
 from tests.promote.notary import Clerk, Notary
+from tests.workspaces import finish
 
 pytestmark = pytest.mark.processes
 """An iterate run with worker processes, copied for each test."""
@@ -115,6 +116,7 @@ def test_people_bring_it_into_production_and_the_next_version_takes_its_place(de
 
 def test_a_cluster_on_the_customer_s_chain_goes_its_way(desk: Desk) -> None:
     configure(desk.engine.workspace, chain="customer")
+    finish(desk.engine, desk.engine.export("tickets").id)
     assert desk.promote().state == "artifact-exported"
     assert desk.sign(desk.promote()).state == "customer-deployed"
     assert desk.sign(desk.promote()).state == "production-validated"
