@@ -39,6 +39,7 @@
         WorkerCrashed               worker_crashed       an exception in a worker that nobody foresaw
         StoreFailed                 store_failed         a write whose outcome is unknown; the owner of the store must exit
         ResourceExhausted           resource_exhausted   out of memory or disk
+        RegistryFailed              registry_failed      a model registry elsewhere that refuses a package
         DependencyMissing           dependency_missing   a package or file that set-up should have brought
         TrainingDiverged            training_diverged    a loss that is NaN or infinite
         TrainingCollapsed           training_collapsed   a watchdog's finding before any checkpoint was worth keeping
@@ -235,6 +236,10 @@ class StoreFailed(Infrastructure):
 
 class ResourceExhausted(Infrastructure):
     code = "resource_exhausted"
+
+
+class RegistryFailed(Infrastructure):
+    code = "registry_failed"
 
 
 class DependencyMissing(Infrastructure):

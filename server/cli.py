@@ -250,12 +250,25 @@ def store_command(arguments: argparse.Namespace, workspace: Workspace) -> int:
 
 
 def verify_evidence(arguments: argparse.Namespace, workspace: Workspace) -> int:
-    """Checks an evidence bundle, wherever it lies."""
+    """Checks an evidence bundle or a package, wherever it lies."""
     from server.verifying import verify
 
     code, result, text = verify(arguments, workspace)
     show(arguments, result, text)
     return code
+
+
+def register_package(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """Puts a package that verifies into an MLflow registry."""
+    from engine.promote.evidence.keys import read_public_key
+    from engine.promote.package.mlflow_registry import register
+    from server.verifying import key_file
+
+    key = read_public_key(key_file(arguments.key, workspace))
+    made = register(Path(arguments.package), key, tracking_uri=arguments.mlflow, name=arguments.name, alias=arguments.alias)
+    what = "Registered" if made.created else "Already registered"
+    summary = f"{what} as {made.name} version {made.number}, alias {made.alias}."
+    return show(arguments, {"summary": summary, **made.model_dump(mode="json")}, f"{summary}\nIts files: {made.source}")
 
 
 def print_report(arguments: argparse.Namespace, workspace: Workspace) -> int:
@@ -368,12 +381,19 @@ def _add_upkeep(commands: Any, common: argparse.ArgumentParser) -> None:
     report = _add(commands, "report", "print a measurement as an HTML page", print_report, common)
     report.add_argument("evaluation_id", help="a measurement, such as evaluate-1121-a1b2c3")
     report.add_argument("--out", help="write the page to this file")
-    verify = _add(commands, "verify", "check an evidence bundle: needs the bundle and a public key, nothing else", verify_evidence, common)
-    verify.add_argument("bundle", help="the bundle's folder")
+    verify = _add(commands, "verify", "check an evidence bundle or a package with nothing but its folder and a key", verify_evidence, common)
+    verify.add_argument("bundle", help="the folder of a bundle or a package")
     verify.add_argument("--key", metavar="FILE", help="public key of the workspace that made it (default: this workspace's own)")
     verify.add_argument("--approvers", metavar="FILE", help="approver list by which the approvals in the bundle are verified again")
     verify.add_argument("--approved", metavar="STATE", help="also fail unless this evidence was approved for STATE; needs --approvers")
     verify.set_defaults(anywhere=True)
+    register = _add(commands, "register", "put a package into an MLflow registry, with tags and an alias", register_package, common)
+    register.add_argument("package", help="the package's folder")
+    register.add_argument("--mlflow", required=True, metavar="URI", help="tracking server, or sqlite:///PATH")
+    register.add_argument("--name", help="registered model (default: the cluster's name)")
+    register.add_argument("--alias", help="default: champion where people have signed it into service, else challenger")
+    register.add_argument("--key", metavar="FILE", help="public key of the workspace that made it (default: this workspace's own)")
+    register.set_defaults(anywhere=True)
     _add(commands, "token", "print the daemon's token for HTTP callers", print_token, common)
     daemon = commands.add_parser("daemon", help="start, run, stop or look at the daemon").add_subparsers(metavar="COMMAND", required=True)
     _add(daemon, "start", "start the daemon if none runs", daemon_start, common)

@@ -1,4 +1,4 @@
-"""`modelsmith verify`: a bundle checked where it lies, with no workspace, no daemon and no database.
+"""`modelsmith verify`: an evidence bundle, or a package with one in it, checked where it lies, with no workspace, no daemon and no database.
 
 Exit codes: 0 verified, 1 a figure or the verdict does not follow from the items, or an approval from its signature, 2 altered, incomplete,
 unreadable, or not signed by the key.
@@ -7,7 +7,7 @@ unreadable, or not signed by the key.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,34 @@ from engine.promote.approvals.approvers_file import read_approvers
 from engine.promote.evidence.keys import read_public_key
 from engine.promote.evidence.types import Verification
 from engine.promote.evidence.verify import ApprovalCheck, against, verify_bundle
+from engine.promote.package.folder import is_package
+from engine.promote.package.types import PackageVerification
+from engine.promote.package.verify import verify_package
 from server.failures import EXIT_BELOW_TARGET, EXIT_DONE
 from server.render import plain
 
 
 def verify(arguments: argparse.Namespace, workspace: Workspace) -> tuple[int, dict[str, Any], str]:
     """The exit code, the finding as data, and the finding in words."""
-    found = verify_bundle(Path(arguments.bundle), read_public_key(_key_file(arguments.key, workspace)), _check(arguments), arguments.approved)
-    result = {"summary": summary_of(found), **found.model_dump(mode="json")}
-    return EXIT_DONE if found.verified else EXIT_BELOW_TARGET, result, plain("\n".join(lines_of(found)))
+    folder, key, check = Path(arguments.bundle), read_public_key(key_file(arguments.key, workspace)), _check(arguments)
+    if is_package(folder):
+        package = verify_package(folder, key, check, arguments.approved)
+        return _told(package, package_summary(package), {"holds": package.held, "does not hold": package.problems, "not checked": package.unchecked})
+    found = verify_bundle(folder, key, check, arguments.approved)
+    differing = [f"{each.place}: {each.stated} is stated, {each.found} was found" for each in found.differences]
+    return _told(found, summary_of(found), {"holds": found.held, "does not follow": differing, "not checked": found.unchecked})
+
+
+def _told(
+    found: Verification | PackageVerification, summary: str, lists: Mapping[str, Sequence[str]]
+) -> tuple[int, dict[str, Any], str]:
+    """A finding with its exit code and in words."""
+    lines = [summary, f"  evidence in full  {found.evidence}"]
+    for title, sentences in lists.items():
+        if sentences:
+            lines += [f"\n{title}:", *(f"  {sentence}" for sentence in sentences)]
+    result = {"summary": summary, **found.model_dump(mode="json")}
+    return EXIT_DONE if found.verified else EXIT_BELOW_TARGET, result, plain("\n".join(lines))
 
 
 def _check(arguments: argparse.Namespace) -> ApprovalCheck | None:
@@ -37,7 +56,7 @@ def _check(arguments: argparse.Namespace) -> ApprovalCheck | None:
     return None
 
 
-def _key_file(given: str | None, workspace: Workspace) -> Path:
+def key_file(given: str | None, workspace: Workspace) -> Path:
     """The named key; in a workspace that signs, its own when none is named. A key that the bundle brought along would prove nothing."""
     if given is not None:
         return Path(given)
@@ -57,15 +76,9 @@ def summary_of(found: Verification) -> str:
     return f"NOT verified: {what} is what {found.key} signed, but not all of it follows from its items and its approvals."
 
 
-def lines_of(found: Verification) -> Iterator[str]:
-    """All of it, for a person."""
-    yield summary_of(found)
-    yield f"  in full  {found.evidence}"
-    for title, sentences in (
-        ("holds", found.held),
-        ("does not follow", [f"{each.place}: {each.stated} is stated, {each.found} was found" for each in found.differences]),
-        ("not checked", found.unchecked),
-    ):
-        if sentences:
-            yield f"\n{title}:"
-            yield from (f"  {sentence}" for sentence in sentences)
+def package_summary(found: PackageVerification) -> str:
+    """Likewise of a package."""
+    what = f"the package of {found.version} of {found.cluster} ({found.files} files, {found.bytes / 1e6:.1f} MB)"
+    if found.verified:
+        return f"Verified: {what} is what {found.key} signed, and answers as the version did that was evaluated."
+    return f"NOT verified: {what} is what {found.key} signed, but not all of it holds."

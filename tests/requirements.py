@@ -641,4 +641,21 @@ PROMISES: tuple[Promise, ...] = (
         "promote/package/test_parity.py",
         "promote/package/test_export_run.py",
     ),
+    promise(
+        "package.broken",
+        "An export whose chat template, tokenizer, adapter scaling or a tensor is another is caught by its replay, also where every file is as it was "
+        "made; a quantised form that does not load or agree stays out and is said to.",
+        "promote/package/test_broken_exports.py",
+    ),
+    promise(
+        "package.signed",
+        "A package verifies anywhere with a public key, by Modelsmith and by OpenSSF's tool; any altered, missing or added file is refused; its card is "
+        "what the Hugging Face hub reads.",
+        "promote/package/test_package.py",
+    ),
+    promise(
+        "package.mlflow",
+        "A package that verifies is registered in MLflow once, with its figures and digests as tags; an alias says whether people let it answer.",
+        "promote/package/test_mlflow.py",
+    ),
 )

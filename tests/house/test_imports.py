@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("base", "store", "jobs", "fleet", "generate", "evaluate", "diagnose", "curate", "train", "iterate", "promote")
 ABOVE = ("views", "showing", "operations", "engine")
 """What stands over the stages, in order: the records that are answered, making them, what the operations do, the facade."""
-HEAVY = frozenset({"torch", "transformers", "trl", "peft", "vllm", "sklearn", "bayes_opt", "datasets", "accelerate", "bitsandbytes"})
+HEAVY = frozenset({"torch", "transformers", "trl", "peft", "vllm", "sklearn", "bayes_opt", "datasets", "accelerate", "bitsandbytes", "mlflow"})
 SURFACES = frozenset({"mcp", "starlette", "uvicorn"})
 SQL = re.compile(r"\s*(select\b.+\bfrom|insert\s.*\binto|update\s+\w+\s+set|delete\s+from|create\s+(table|index)|alter\s+table)\b", re.I | re.S)
 
