@@ -646,6 +646,7 @@ PROMISES: tuple[Promise, ...] = (
         "An export whose chat template, tokenizer, adapter scaling or a tensor is another is caught by its replay, also where every file is as it was "
         "made; a quantised form that does not load or agree stays out and is said to.",
         "promote/package/test_broken_exports.py",
+        "promote/package/test_real_export.py",
     ),
     promise(
         "package.signed",

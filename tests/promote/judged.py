@@ -10,13 +10,21 @@ from engine.evaluate.types import EvaluationSummary, Interval, ItemResult, Score
 from engine.iterate.clauses import no_harm_clause
 from engine.iterate.decide import decide, with_clause
 from engine.iterate.types import Decision, Iteration
-from engine.promote.types import Grounds
+from engine.promote.types import Exported, FormParity, Grounds, ParityFigure
 from engine.train.plan import plan_training
 
 CLUSTER, VERSION = "travel", "v-0123456789ab"
 NOW = "2026-11-21T12:00:00.000Z"
 IDENTITY = ScoreIdentity(suite="suite", grading="rubric", prompt="contract", settings="settings", generator="weights")
 PLAN = plan_training(ScriptedProfile(training_steps=3), TrainOverrides(), rows=20, device="cpu", seed=17, merge=False)
+
+
+SAME_ANSWERS = ParityFigure(name="answers", holds=True, figure=0.98, limit=0.9, sentence="98 of 100 answers to core items are the same to the letter.")
+EXPORT = Exported(
+    run_id="export-1", evaluation_id="evaluate-1", prompt=IDENTITY.prompt, sources="sources", absent=(), package="a" * 64,
+    forms=(FormParity(form="merged", loaded_in="engine 1", items=100, figures=(SAME_ANSWERS,), seconds=1.0),),
+)  # fmt: skip
+"""A package that answers as the version did."""
 
 
 def results(score: Callable[[int], float], count: int = 120) -> list[ItemResult]:
@@ -96,5 +104,6 @@ def grounds(**changes: Any) -> Grounds:
         "acceptance": Acceptance(),
         "serving": Serving(latency_p95_seconds=1.0),
         "evidence_days": 30.0,
+        "exported": EXPORT,
     }
     return Grounds(**(fields | changes))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.config import Acceptance, NoHarm, Serving
 from engine.evaluate.types import Canaries
-from engine.promote.chains import ANSWERING, CHAINS, OFFLINE
+from engine.promote.chains import ANSWERING, CHAINS, EXPORTED, OFFLINE
 from engine.promote.checks import CHECKS, gate
 from engine.promote.types import Check, CheckName, Grounds, Transition
 from tests.promote.judged import IDENTITY, NOW, VERSION, decision, grounds, iteration, summary
@@ -26,8 +26,8 @@ def check(name: CheckName, given: Grounds | None = None, now: str = NOW) -> Chec
 
 def test_every_check_that_a_chain_names_is_one_that_something_measures() -> None:
     named = {name for chain in CHAINS.values() for transition in chain.transitions for name in transition.checks}
-    assert named == set(CHECKS) == set(ANSWERING)
-    assert set(get_args(CheckName)) - named == {"cost", "shadow_agreement", "shadow_latency", "export_parity"}
+    assert named == set(CHECKS) == {*ANSWERING, *EXPORTED}
+    assert set(get_args(CheckName)) - named == {"cost", "shadow_agreement", "shadow_latency"}
     assert set(OFFLINE) < set(ANSWERING)
 
 
@@ -37,7 +37,7 @@ def test_a_sound_version_opens_every_gate_with_figures() -> None:
             found = gate(transition, grounds(), NOW)
             assert found.open
             assert [each.name for each in found.checks] == list(transition.checks)
-    assert {name: (check(name).figure is None) for name in ANSWERING} == {name: name == "no_harm" for name in ANSWERING}
+    assert {name: (check(name).figure is None) for name in CHECKS} == {name: name == "no_harm" for name in CHECKS}
 
 
 @pytest.mark.parametrize(

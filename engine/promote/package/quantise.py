@@ -51,7 +51,7 @@ def quantise(source: Path, directory: Path) -> None:
 def linear_layers(source: Path) -> frozenset[str]:
     """The names of the linear layers but the head, from the architecture that the configuration names."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source, local_files_only=True))
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source, local_files_only=True))  # type: ignore[no-untyped-call]
     return frozenset(name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and name != HEAD)
 
 

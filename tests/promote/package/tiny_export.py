@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from engine.generate.servers import mismatch_error
 from engine.generate.types import Answer, FingerprintReport, Generator, GeneratorIdentity, PreparedBase, Request, Weights
 from engine.promote.package.jobs import ExportJob
 from engine.promote.package.replay import replay
-from engine.promote.package.worker import Made, made_and_replayed
+from engine.promote.package.worker import Made, Opener, made_and_replayed
 from engine.promote.types import FormName
 from tests.train.tiny import letters_domain, tiny_base, tiny_profile
 
@@ -80,12 +80,12 @@ class TinyVersion:
     compiled: CompiledDomain
     job: ExportJob
 
-    def opener(self, folder: Path, spoil: Callable[[Path], None] | None = None) -> Callable[[FormName], AbstractContextManager[Generator]]:
-        """Loads forms from `folder`, after `spoil` has had its way with them."""
+    def opener(self, folder: Path, spoil: Callable[[Path], None] | None = None, spoilt: FormName = "merged") -> Opener:
+        """Loads forms from `folder`; the form `spoilt` after `spoil` has had its way with it."""
 
         @contextmanager
         def open_form(form: FormName) -> Iterator[Generator]:
-            if spoil is not None:
+            if spoil is not None and form == spoilt:
                 spoil(folder)
             adapter = form == "adapter"
             directory = self.job.base.directory if adapter else str(folder / form)
@@ -93,10 +93,12 @@ class TinyVersion:
 
         return open_form
 
-    def export(self, folder: Path, spoil: Callable[[Path], None] | None = None, profile: ModelProfile | None = None) -> Made:
+    def export(
+        self, folder: Path, spoil: Callable[[Path], None] | None = None, spoilt: FormName = "merged", profile: ModelProfile | None = None
+    ) -> Made:
         folder.mkdir(parents=True)
         job = self.job if profile is None else self.job.model_copy(update={"profile": profile})
-        return made_and_replayed(job, folder, self.compiled, self.opener(folder, spoil), lambda _: None)
+        return made_and_replayed(job, folder, self.compiled, self.opener(folder, spoil, spoilt), lambda _: None)
 
 
 def tiny_version(root: Path) -> TinyVersion:
