@@ -12,6 +12,7 @@ import argparse
 import functools
 import json
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ from server.terminal import Told, read_object
 from server.version import VERSION
 from server.watch import Display, watch
 from tools import TOOLS
+from tools.export import EXPORT
 from tools.onboard import ONBOARD_DOMAIN, ONBOARD_MODEL
 from tools.schema import input_schema
 from tools.tool import Tool
@@ -82,6 +84,8 @@ def add_tool(commands: Any, tool: Tool, common: argparse.ArgumentParser) -> None
         default = tool.starts_run and tool is not ONBOARD_MODEL
         follow.add_argument("--watch", action="store_true", default=default, help="follow the run to its end" + (" (default)" if default else ""))
         follow.add_argument("--no-wait", dest="watch", action="store_false", help="answer at once" + ("" if default else " (default)"))
+    if tool is EXPORT:
+        parser.add_argument("--out", metavar="DIR", help="when it is made, copy the package to this new folder")
     parser.set_defaults(command=lambda arguments, workspace: run_tool(tool, arguments, workspace), tool=tool)
 
 
@@ -128,7 +132,23 @@ def run_tool(tool: Tool, arguments: argparse.Namespace, workspace: Workspace) ->
         show(arguments, status, "")
         return EXIT_INTERRUPTED
     show(arguments, status, SUMMARIES.get(status["kind"], render)(status))
-    return run_exit_code(status)
+    code = run_exit_code(status)
+    if code == EXIT_DONE and getattr(arguments, "out", None) is not None:
+        hand_out(status, Path(arguments.out), workspace)
+    return code
+
+
+def hand_out(status: Mapping[str, Any], target: Path, workspace: Workspace) -> None:
+    """Copies the package of an export to a new folder, whole or not at all. What is there already stays."""
+    from engine.store.artifacts import Artifacts
+
+    if target.exists():
+        raise ArgumentInvalid(f"{target} is there already; the package was not copied", next_step="Name a folder that is not there.")
+    incoming = target.with_name(f".{target.name}.incoming")
+    shutil.rmtree(incoming, ignore_errors=True)
+    shutil.copytree(Artifacts(workspace.artifacts).path(status["output"]["artifacts"]["package"]), incoming)
+    incoming.rename(target)
+    print(f"copied to {target}", file=sys.stderr)
 
 
 def tool_arguments(tool: Tool, arguments: argparse.Namespace, workspace: Workspace) -> dict[str, Any]:

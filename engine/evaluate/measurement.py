@@ -8,11 +8,15 @@ Used by the worker of models and by the worker of floors alike, so both are grad
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from engine.base.digests import digest_of
+from engine.base.digests import digest_of, file_sha256
+from engine.base.files import read_jsonl
 from engine.config import Output
+from engine.errors import ArtifactCorrupt
 from engine.evaluate.compile import CompiledDomain
 from engine.evaluate.grading import grade
+from engine.evaluate.jobs import StoredResults
 from engine.evaluate.prompts import render_messages, render_target
 from engine.evaluate.statistics import summarise_split
 from engine.evaluate.types import ItemResult, Scenario, ScoreIdentity, Split, SplitScore
@@ -68,6 +72,14 @@ def split_scores(compiled: CompiledDomain, results: Iterable[ItemResult], splits
         )
         for split in splits
     )
+
+
+def stored_results(stored: StoredResults, split: Split) -> list[ItemResult]:
+    """One split's results of another measurement. ArtifactCorrupt when the file is not the one that was named."""
+    path = Path(stored.path)
+    if not path.is_file() or file_sha256(path) != stored.digest:
+        raise ArtifactCorrupt(f"the results of {stored.evaluation} are not the ones that this run was given", next_step="Start the same run again.")
+    return [ItemResult.model_validate(row) for row in read_jsonl(path) if row["split"] == split]
 
 
 class Tally:

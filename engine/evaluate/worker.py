@@ -21,16 +21,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.base.digests import digest_of, file_sha256
-from engine.base.files import read_jsonl, write_jsonl
+from engine.base.digests import digest_of
+from engine.base.files import write_jsonl
 from engine.base.paths import Workspace
 from engine.config import EndpointProfile, ModelProfile, ScriptedProfile
-from engine.errors import ArtifactCorrupt, GenerationFailed
+from engine.errors import GenerationFailed
 from engine.evaluate.canaries import counted, is_contaminated
 from engine.evaluate.compile import CompiledDomain, compile_domain
 from engine.evaluate.early_stop import Bar, Watch, certain_refusal, in_order, portions, spared
-from engine.evaluate.jobs import EvaluateJob, EvaluateOutput, StoredResults, StructuredEffect
-from engine.evaluate.measurement import RESULTS, Tally, identity_for, references_for, requests_for, settings_for, split_scores
+from engine.evaluate.jobs import EvaluateJob, EvaluateOutput, StructuredEffect
+from engine.evaluate.measurement import (
+    RESULTS,
+    Tally,
+    identity_for,
+    references_for,
+    requests_for,
+    settings_for,
+    split_scores,
+    stored_results,
+)
 from engine.evaluate.statistics import compare, reached
 from engine.evaluate.types import Canaries, EvaluationSummary, ItemResult, Stability, StoppedEarly
 from engine.generate.cache import AnswerCache, AnswerCounts, answer_all
@@ -126,9 +135,9 @@ def watch_of(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain)
     """What the held-out answers are watched for; None where all items are asked."""
     if job.early_stop is None:
         return None
-    bars: dict[Bar, list[ItemResult]] = {"incumbent": held_out_of(job.early_stop.incumbent)}
+    bars: dict[Bar, list[ItemResult]] = {"incumbent": stored_results(job.early_stop.incumbent, "held_out")}
     if job.early_stop.floor is not None:
-        bars["floor"] = held_out_of(job.early_stop.floor)
+        bars["floor"] = stored_results(job.early_stop.floor, "held_out")
     return Watch(
         sources=in_order(compiled.of_split("held_out"), job.subject),
         in_flight=job.profile.inference.concurrency if isinstance(job.profile, ModelProfile) else 1,
@@ -140,16 +149,6 @@ def watch_of(context: WorkerContext, job: EvaluateJob, compiled: CompiledDomain)
         against=job.early_stop.incumbent.evaluation,
         seed=context.config.seed,
     )
-
-
-def held_out_of(stored: StoredResults) -> list[ItemResult]:
-    """Held-out results of another measurement. ArtifactCorrupt when the file is not the one that was named."""
-    path = Path(stored.path)
-    if not path.is_file() or file_sha256(path) != stored.digest:
-        raise ArtifactCorrupt(
-            f"the results of {stored.evaluation} are not the ones that this run was given", next_step="Start the iterate run again."
-        )
-    return [ItemResult.model_validate(row) for row in read_jsonl(path) if row["split"] == "held_out"]
 
 
 def ask_twice(

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from engine.base.digests import digest_of
 from engine.base.paths import Workspace
 from engine.base.sources import engine_digest
-from engine.config import EndpointProfile
+from engine.config import Profile
 from engine.errors import ArgumentInvalid, NotFound, StateConflict
 from engine.evaluate import records as measurements
 from engine.evaluate.jobs import StoredResults
+from engine.evaluate.records import Measurement
 from engine.fleet.machine import Machine
 from engine.generate.prepared import find_prepared
+from engine.generate.types import PreparedBase
 from engine.iterate import records as loop
 from engine.iterate.measure import BASE, weights_of
 from engine.jobs.supervisor import Supervisor
@@ -70,21 +72,10 @@ class Exporting:
         file = load_clusters(self.workspace)
         entry = named_cluster(file, cluster)
         profile = file.models[entry.model]
-        name = version or loop.cluster_state(self.store, cluster).incumbent
-        if name == BASE:
-            raise StateConflict(f"no version of {cluster} has been accepted yet", next_step=f"iterate(cluster={cluster!r}) makes versions.")
-        base = find_prepared(self.workspace, entry.model, profile)
-        if isinstance(profile, EndpointProfile) or base is None:
-            raise ArgumentInvalid(
-                f"the model {entry.model} of cluster {cluster} has no prepared base here, so none of its versions can be loaded",
-                next_step=f"evaluate(cluster={cluster!r}, subject='base') prepares it; an endpoint has no versions.",
-            )
-        measured = measurements.measurements_of(self.store, cluster, name)
-        if not measured:
-            raise NotFound(f"{name[:80]} has no measurement in {cluster}", next_step=f"evaluate(cluster={cluster!r}, subject={name[:80]!r})")
-        newest = measured[0]
+        name = self._named(cluster, version)
+        base = self._base(cluster, entry.model, profile)
+        newest = self._measured(cluster, name)
         results = measurements.results_digest(self.store, newest.evaluation_id)
-        evidence = self.evidence(cluster, name)
         job = ExportJob(
             cluster=cluster,
             version=name,
@@ -97,10 +88,34 @@ class Exporting:
             evaluated=StoredResults(evaluation=newest.evaluation_id, path=str(self.artifacts.path(results)), digest=results),
             prompt=newest.summary.identity.prompt,
             structured=newest.summary.structured,
-            evidence=str(self.artifacts.path(evidence.artifact)),
+            evidence=str(self.artifacts.path(self.evidence(cluster, name).artifact)),
             sources="",
         )
         return job.model_copy(update={"sources": sources_of(job)})
+
+    def _named(self, cluster: str, version: str | None) -> str:
+        """The version that was named, or the accepted one. Whether it was accepted at all, its evidence says."""
+        name = version or loop.cluster_state(self.store, cluster).incumbent
+        if name == BASE:
+            raise StateConflict(f"no version of {cluster} has been accepted yet", next_step=f"iterate(cluster={cluster!r}) makes versions.")
+        return name
+
+    def _base(self, cluster: str, model: str, profile: Profile) -> PreparedBase:
+        base = find_prepared(self.workspace, model, profile)
+        if base is None:
+            raise ArgumentInvalid(
+                f"the model {model} of cluster {cluster} has no prepared base here, so none of its versions can be loaded",
+                next_step=f"evaluate(cluster={cluster!r}, subject='base') prepares it; an endpoint has no versions.",
+            )
+        return base
+
+    def _measured(self, cluster: str, version: str) -> Measurement:
+        measured = measurements.measurements_of(self.store, cluster, version)
+        if not measured:
+            raise NotFound(
+                f"{version[:80]} has no measurement in {cluster}", next_step=f"evaluate(cluster={cluster!r}, subject={version[:80]!r})"
+            )
+        return measured[0]
 
 
 def sources_of(job: ExportJob) -> str:

@@ -14,7 +14,7 @@ from engine.evaluate.types import Canaries
 from engine.promote.chains import ANSWERING, CHAINS, EXPORTED, OFFLINE
 from engine.promote.checks import CHECKS, gate
 from engine.promote.types import Check, CheckName, Grounds, Transition
-from tests.promote.judged import IDENTITY, NOW, VERSION, decision, grounds, iteration, summary
+from tests.promote.judged import EXPORT, IDENTITY, NOW, VERSION, decision, grounds, iteration, summary
 
 TAUGHT = Canaries(asked=8, hits=8, controls=100, control_hits=4, chance=1e-9)
 GUARDED = Acceptance(no_harm=NoHarm(suite="manners"))
@@ -128,6 +128,7 @@ def test_a_clause_that_passed_on_a_figure_that_is_no_number_does_not_pass_here()
 def test_no_figure_that_is_no_number_opens_a_gate(name: CheckName, figure: float, latency: float | None) -> None:
     clauses = tuple(clause.model_copy(update={"figure": figure}) for clause in decision(harmed=0.0).clauses)
     score = summary().splits[0].score.model_copy(update={"mean": figure})
+    shares = EXPORT.forms[0].figures[0].model_copy(update={"figure": figure})
     found = check(
         name,
         grounds(
@@ -136,6 +137,7 @@ def test_no_figure_that_is_no_number_opens_a_gate(name: CheckName, figure: float
             latency_p95_seconds=latency,
             acceptance=GUARDED,
             evidence_days=figure,
+            exported=EXPORT.model_copy(update={"forms": (EXPORT.forms[0].model_copy(update={"figures": (shares,)}),)}),
         ),
     )
     governing = latency if name == "latency" else figure

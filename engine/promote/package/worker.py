@@ -15,15 +15,14 @@ from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from engine.base.digests import file_sha256, tree_sha256
-from engine.base.files import read_jsonl, write_atomic
+from engine.base.digests import tree_sha256
+from engine.base.files import write_atomic
 from engine.base.paths import Workspace
 from engine.base.sources import VERSION, engine_digest
 from engine.config import HubWeights, ModelProfile
-from engine.errors import ArtifactCorrupt, ServerFailed
+from engine.errors import ServerFailed
 from engine.evaluate.compile import CompiledDomain, load_compiled
-from engine.evaluate.jobs import StoredResults
-from engine.evaluate.types import ItemResult
+from engine.evaluate.measurement import stored_results
 from engine.generate.host_facts import installed_vllm
 from engine.generate.types import Generator
 from engine.jobs.types import Progress
@@ -98,7 +97,7 @@ def made_and_replayed(
 ) -> Made:
     """Makes every form that the profile asks for and replays it. An optional one that does not load or agree is taken out again and said."""
     wanted = wanted_forms(job.profile)
-    evaluated = core_of(job.evaluated)
+    evaluated = stored_results(job.evaluated, "core")
     found: list[FormParity] = []
     absent = list(wanted.absent)
     for form in wanted.forms:
@@ -122,14 +121,6 @@ def made_and_replayed(
             absent.append(f"The form {form}, which the profile asks for: {why}")
             shutil.rmtree(folder / form)
     return Made(tuple(found), tuple(absent))
-
-
-def core_of(stored: StoredResults) -> list[ItemResult]:
-    """Core results of the measurement. ArtifactCorrupt when the file is not the one that was named."""
-    path = Path(stored.path)
-    if not path.is_file() or file_sha256(path) != stored.digest:
-        raise ArtifactCorrupt(f"the results of {stored.evaluation} are not the ones that this run was given", next_step="Start the export again.")
-    return [ItemResult.model_validate(row) for row in read_jsonl(path) if row["split"] == "core"]
 
 
 # ---- the package -----------------------------------------------------------------------------------------------------------------------

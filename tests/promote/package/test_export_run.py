@@ -21,6 +21,7 @@ from engine.promote.package.verify import verify_package
 from engine.promote.types import PromotionRequest
 from engine.store.events import events_of
 from engine.store.rebuild import verify
+from server.cli import hand_out
 from tests.promote.accepted import configure, copied
 from tests.promote.notary import Notary
 from tests.workspaces import finish
@@ -173,8 +174,11 @@ def test_an_export_is_the_same_in_a_database_that_is_made_again(office: Office) 
     assert records.newest(office.engine.store, "tickets", office.version) is not None
 
 
-def test_a_package_that_is_copied_away_verifies_there(office: Office, tmp_path: Path) -> None:
-    office.export()
-    away = shutil.copytree(office.package(), tmp_path / "away")
+def test_a_package_that_is_handed_out_verifies_there_and_takes_no_other_folder_s_place(office: Office, tmp_path: Path) -> None:
+    status = {"output": office.export()}
+    hand_out(status, tmp_path / "away", office.engine.workspace)
     key = shutil.copy(office.engine.workspace.evidence_public_key, tmp_path / "evidence.pub")
-    assert verify_package(away, read_public_key(Path(key))).verified
+    assert verify_package(tmp_path / "away", read_public_key(Path(key))).verified
+    with pytest.raises(ArgumentInvalid, match="is there already"):
+        hand_out(status, tmp_path / "away", office.engine.workspace)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["away", "evidence.pub", "w"]
