@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.config import Device, ModelProfile, Profile
@@ -43,6 +44,6 @@ def likeness(form: FormName, profile: Profile, device: Device) -> Likeness:
     return "same" if form == evaluated else "rounded"
 
 
-def handed_over_as(forms: tuple[FormName, ...]) -> FormName:
+def handed_over_as(forms: Sequence[FormName]) -> FormName:
     """The form that the serving command and the compose file serve: the one that needs nothing beside it."""
     return "merged" if "merged" in forms else "adapter"

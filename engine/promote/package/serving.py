@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from engine.config import Device, HubWeights, ModelProfile
+from engine.config import Device, HubWeights, ModelProfile, Profile
 from engine.generate.vllm_command import engine_arguments
 from engine.promote.types import FormName
 
@@ -47,7 +47,8 @@ def serving_script(profile: ModelProfile, device: Device, form: FormName, name: 
         f': "{NO_KEY}"',
     ]
     if form == "adapter":
-        lines.append(f'BASE_MODEL="${{BASE_MODEL:-{_repository(profile)}}}"' if _repository(profile) else f': "{NO_BASE}"')
+        repository = base_repository(profile)
+        lines.append(f'BASE_MODEL="${{BASE_MODEL:-{repository}}}"' if repository else f': "{NO_BASE}"')
     lines += [f"export {variable}={shlex.quote(value)}" for variable, value in _environment(profile, device).items()]
     lines.append(f'exec {words} --host "${{HOST:-127.0.0.1}}" --port "${{PORT:-{PORT}}}" "$@"')
     return "\n".join(lines) + "\n"
@@ -76,6 +77,6 @@ def _environment(profile: ModelProfile, device: Device) -> dict[str, str]:
     return {"VLLM_CPU_KVCACHE_SPACE": str(profile.inference.cpu_kv_cache_gib)} if device == "cpu" else {}
 
 
-def _repository(profile: ModelProfile) -> str:
+def base_repository(profile: Profile) -> str:
     """The base on the Hugging Face hub; empty where it came from elsewhere."""
-    return profile.weights.repo if isinstance(profile.weights, HubWeights) else ""
+    return profile.weights.repo if isinstance(profile, ModelProfile) and isinstance(profile.weights, HubWeights) else ""

@@ -8,7 +8,7 @@ Where one does not, nothing is handed over: the figures are the result. An expor
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from engine.base.digests import tree_sha256
 from engine.base.files import write_atomic
 from engine.base.paths import Workspace
 from engine.base.sources import VERSION, engine_digest
-from engine.config import HubWeights, ModelProfile
+from engine.config import ModelProfile
 from engine.errors import ServerFailed
 from engine.evaluate.compile import CompiledDomain, load_compiled
 from engine.evaluate.measurement import stored_results
@@ -30,13 +30,13 @@ from engine.jobs.worker import WorkerContext, run_worker
 from engine.promote.evidence.bundle import read_bundle
 from engine.promote.evidence.keys import workspace_key
 from engine.promote.package.card import CARD, model_card
-from engine.promote.package.folder import ADAPTER, EVIDENCE, seal
+from engine.promote.package.folder import ADAPTER, EVIDENCE, read_package, seal
 from engine.promote.package.forms import OPTIONAL, handed_over_as, likeness, wanted_forms
 from engine.promote.package.jobs import ExportJob, ExportOutput
 from engine.promote.package.making import make_form
 from engine.promote.package.parity import parity_of
 from engine.promote.package.replay import opened, replay
-from engine.promote.package.serving import COMPOSE, SCRIPT, compose_file, serving_script
+from engine.promote.package.serving import COMPOSE, SCRIPT, base_repository, compose_file, serving_script
 from engine.promote.package.types import PackageStatement
 from engine.promote.types import FormName, FormParity
 
@@ -130,15 +130,9 @@ def complete(job: ExportJob, folder: Path, found: Made, key: Ed25519PrivateKey) 
     """Puts evidence, card and serving files beside the forms, and signs all of it. Returns the digest of the evidence statement."""
     shutil.copytree(job.evidence, folder / EVIDENCE)
     evidence = read_bundle(folder / EVIDENCE, key.public_key())
-    names = [form.form for form in found.forms]
-    if isinstance(job.profile, ModelProfile):
-        form = handed_over_as(tuple(names))
-        _, version = installed_vllm()
-        write_atomic(folder / SCRIPT, serving_script(job.profile, job.device, form, job.cluster).encode())
-        write_atomic(folder / COMPOSE, compose_file(job.profile, job.device, form, job.cluster, version).encode())
-    base = job.profile.weights.repo if isinstance(job.profile, ModelProfile) and isinstance(job.profile.weights, HubWeights) else ""
+    served = _put_serving_files(job, folder, [form.form for form in found.forms])
     card = model_card(
-        evidence.predicate, evidence.evidence, found.forms, found.absent, base_repository=base, served=isinstance(job.profile, ModelProfile)
+        evidence.predicate, evidence.evidence, found.forms, found.absent, base_repository=base_repository(job.profile), served=served
     )
     write_atomic(folder / CARD, card.encode())
     stated = PackageStatement(
@@ -152,7 +146,19 @@ def complete(job: ExportJob, folder: Path, found: Made, key: Ed25519PrivateKey) 
         code=engine_digest(),
     )
     seal(folder, stated, key)
+    read_package(folder, key.public_key())  # what would be refused elsewhere is not handed over
     return evidence.evidence
+
+
+def _put_serving_files(job: ExportJob, folder: Path, forms: Sequence[FormName]) -> bool:
+    """Script and compose file; whether there are any."""
+    if not isinstance(job.profile, ModelProfile):
+        return False
+    form = handed_over_as(forms)
+    _, version = installed_vllm()
+    write_atomic(folder / SCRIPT, serving_script(job.profile, job.device, form, job.cluster).encode())
+    write_atomic(folder / COMPOSE, compose_file(job.profile, job.device, form, job.cluster, version).encode())
+    return True
 
 
 if __name__ == "__main__":
