@@ -99,9 +99,11 @@ def approve(store: Store, approval: Approval, checks: Sequence[Check], by: str) 
     return VersionState.model_validate(store.submit("approve_promotion", arguments))
 
 
-def roll_back(store: Store, replaces: str, target: VersionState, proof: FingerprintReport | None, *, drill: bool, actor: str, reason: str) -> VersionState:
-    """Lets `target`, which has served before, serve in the place of `replaces` (empty where none serves). A version that is rolled back begins again
-    below people's signatures; after a drill it may come back. `proof` says which weights answered just before; null where nothing is served here."""
+def roll_back(
+    store: Store, replaces: str, target: VersionState, proof: FingerprintReport | None, *, drill: bool, actor: str, reason: str
+) -> VersionState:
+    """Lets `target`, which has served before, serve in the place of `replaces` (empty where none serves). What is rolled back begins again below
+    people's signatures; after a drill it may come back. `proof` says which weights answered just before; null where nothing is served here."""
     arguments = {
         "cluster": target.cluster,
         "version": target.version,
