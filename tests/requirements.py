@@ -550,6 +550,11 @@ PROMISES: tuple[Promise, ...] = (
         "replay, a race and a tampered bundle are refused on the way.",
         "promote/test_end_to_end.py",
     ),
+    promise(
+        "promote.rollback.alone",
+        "By a cluster's policy, a version that a new measurement shows worse than its evidence is rolled back unasked; nothing is promoted so.",
+        "promote/test_regression.py",
+    ),
     # ---- promotion: approvals -----------------------------------------------------------------------------------------------------
     promise(
         "approve.signature",
