@@ -41,6 +41,7 @@ from engine.promote import records as promotions
 from engine.promote.approvals.approvers_file import named_list
 from engine.promote.approvals.signing import ListedSignatures
 from engine.promote.evidence import records as evidence
+from engine.serve.production import Production
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
@@ -75,8 +76,9 @@ class Engine:
         self.supervisor.drive("iterate", IterateDriver(context))
         machine = Machine(workspace.root)
         listed = ListedSignatures(partial(named_list, workspace), partial(promotions.approvals, store))
+        self.production = Production(workspace, store, self.artifacts, self.servers, machine)
         self._evidencing = Evidencing(workspace, store, self.artifacts, clock)
-        self._promoting = Promoting(workspace, store, clock, signing or listed, evidence or self._evidencing.of)
+        self._promoting = Promoting(workspace, store, clock, signing or listed, evidence or self._evidencing.of, self.production.prove)
         self._overview = Overview(workspace, store, self.supervisor, self.servers, machine, self._promoting)
         self._submitting = Submitting(workspace, store, self.artifacts, self.supervisor, machine)
         self._following = Following(store, self.supervisor)

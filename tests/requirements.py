@@ -551,6 +551,21 @@ PROMISES: tuple[Promise, ...] = (
         "promote/test_end_to_end.py",
     ),
     promise(
+        "promote.rollback",
+        "A rollback lets a version answer again that people have let serve, and no other; of rollbacks and promotions that race one wins, and a daemon "
+        "killed at any step leaves the version before or after.",
+        "promote/test_chains.py::test_a_rollback_leads_from_what_another_took_the_place_of_and_from_nowhere_else",
+        "promote/test_records.py::test_what_never_served_is_not_rolled_back_to_from_any_state_it_can_stand_in",
+        "promote/test_records.py::test_of_a_rollback_and_a_last_signature_at_once_one_wins",
+    ),
+    promise(
+        "promote.rollback.proved",
+        "Whatever comes to serve was proved by fingerprint on the server that answers; flips happen in seconds under requests, and none of them fails.",
+        "server/test_gateway.py",
+        "generate/test_servers.py::test_a_server_that_serves_is_apart_from_the_one_that_measurements_change",
+        "generate/test_servers.py::test_where_versions_serve_an_adapter_is_loaded_while_others_answer_and_a_wrong_one_costs_them_nothing",
+    ),
+    promise(
         "promote.rollback.alone",
         "By a cluster's policy, a version that a new measurement shows worse than its evidence is rolled back unasked; nothing is promoted so.",
         "promote/test_regression.py",
