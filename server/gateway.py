@@ -4,8 +4,9 @@
     /v1/chat/completions     POST; `model` is a cluster's name; with "stream": true the answer comes as it is made
 
 The same guard as everywhere: loopback, and the workspace's token as API key. The version that answered stands in the header
-`x-modelsmith-version`. A request that gets no answer, or a server's error, is asked again, of whatever serves then; one whose stream has begun is
-not, because its caller has read half of it. What serves is decided elsewhere; here nothing is remembered between two requests.
+`x-modelsmith-version`. A request that gets no answer, or a server's error, is asked again, of whatever serves then. One whose stream has begun is
+not, because its caller has read half of it; nor one that took longer than the model's profile allows. What serves is decided elsewhere; here
+nothing is remembered between two requests.
 """
 
 from __future__ import annotations
@@ -81,14 +82,18 @@ class Gateway:
             answering = await self._blocking(self._answers.answering, body["model"])
             try:
                 return await self._answer(answering, body)
-            except (httpx2.HTTPError, TimeoutError, _Faulty) as error:
+            except (httpx2.HTTPError, _Faulty) as error:
                 reason = f"{type(error).__name__}: {error}"
+            except TimeoutError:
+                answering.release()
+                await self._blocking(self._answers.lost, answering)
+                raise _no_answer(body["model"], f"nothing within {answering.timeout_seconds:g} s") from None
             except BaseException:
                 answering.release()
                 raise
             answering.release()
             await self._blocking(self._answers.lost, answering)
-        raise ServerFailed(f"the server of {body['model']} gave no answer {ATTEMPTS} times: {reason}", next_step="Ask again.")
+        raise _no_answer(body["model"], f"{ATTEMPTS} times {reason}")
 
     async def _answer(self, answering: Answering, body: dict[str, Any]) -> Response:
         """The server's answer, or its beginning where it is streamed; then the server is held until its end."""
@@ -121,6 +126,10 @@ class Gateway:
 
 class _Faulty(Exception):
     """A server's own error."""
+
+
+def _no_answer(cluster: str, reason: str) -> ServerFailed:
+    return ServerFailed(f"the server of {cluster} gave no answer: {reason}", next_step="Ask again, or for fewer tokens.")
 
 
 def _body(content: bytes) -> dict[str, Any]:

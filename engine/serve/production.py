@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -75,7 +74,7 @@ class Production:
         self.machine = machine
         self._kept: dict[Key, _Kept] = {}
         self._changing = threading.Lock()
-        self._starting: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._starting: dict[str, threading.Lock] = {}
         """By cluster: one server is started at a time, and whoever waited finds it."""
 
     # ---- proving ---------------------------------------------------------------------------------------------------------------------
@@ -89,7 +88,7 @@ class Production:
         plan = self._plan(cluster, version)
         if plan is None:
             return None
-        with self._starting[cluster]:
+        with self._one_at_a_time(cluster):
             report = self._prove_standing(plan)
             warm = report is not None
             if report is None:
@@ -144,7 +143,7 @@ class Production:
         raise ServerFailed(f"the server of {cluster} was lost {LOOKS} times", next_step="Read its log in .modelsmith/servers/, then ask again.")
 
     def _bring_back(self, key: Key, plan: ServingPlan) -> None:
-        with self._starting[key[0]]:
+        with self._one_at_a_time(key[0]):
             hold = self.servers.hold(plan.server, plan.weights)
             if hold is not None:  # another request, while this one waited
                 hold.release()
@@ -184,6 +183,11 @@ class Production:
             elif now > kept.until:
                 self._let_go(key)
 
+    def release(self) -> None:
+        """Lets go of every server. They run on, and stop when they have been idle."""
+        for key in list(self._kept):
+            self._let_go(key)
+
     def busy(self) -> bool:
         """Whether a version that serves has a server here, which would be missed."""
         serving = records.serving(self.store)
@@ -217,6 +221,10 @@ class Production:
             kept = self._kept.pop(key, None)
         if kept is not None:
             kept.hold.release()
+
+    def _one_at_a_time(self, cluster: str) -> threading.Lock:
+        with self._changing:
+            return self._starting.setdefault(cluster, threading.Lock())
 
     def _warm_seconds(self, cluster: str) -> float:
         """How long a version that serves no more is kept ready. A broken clusters.json must not end what answers."""

@@ -22,6 +22,8 @@ from server.guard import Activity
 
 TOKEN = "t" * 43
 SECRET_NAME = "double-0123456789abcdef"
+GONE, SILENT = 0, -1
+"""In place of a status: the connection is cut; or nothing comes until the test is over."""
 
 
 class ModelServer(BaseHTTPRequestHandler):
@@ -29,12 +31,15 @@ class ModelServer(BaseHTTPRequestHandler):
 
     replies: list[tuple[int, bytes]] = []
     asked: list[tuple[dict[str, Any], str]] = []
+    over = threading.Event()
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append((body, self.headers["Authorization"]))
         status, content = self.replies.pop(0)
-        if status == 0:
+        if status == SILENT:
+            self.over.wait(30)
+        if status in (GONE, SILENT):
             self.close_connection = True
             return
         self.send_response(status)
@@ -54,13 +59,14 @@ class Standing:
         self.port = port
         self.held = 0
         self.told_lost = 0
+        self.timeout_seconds = 20.0
 
     def answering(self, cluster: str) -> Answering:
         if cluster != "travel":
             raise StateConflict(f"no version serves {cluster}", next_step="promote")
         self.held += 1
         session = Session(None, ServerAddress(self.port, "key-of-the-server", SECRET_NAME), SECRET_NAME, None)  # type: ignore[arg-type]
-        return Answering(cluster, "v-0123456789ab", session, 5.0, self._release)
+        return Answering(cluster, "v-0123456789ab", session, self.timeout_seconds, self._release)
 
     def _release(self) -> None:
         self.held -= 1
@@ -74,11 +80,12 @@ class Standing:
 
 @pytest.fixture
 def standing() -> Iterator[Standing]:
-    ModelServer.replies, ModelServer.asked = [], []
+    ModelServer.replies, ModelServer.asked, ModelServer.over = [], [], threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), ModelServer)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield Standing(server.server_port)
+    ModelServer.over.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -122,7 +129,7 @@ def test_a_stream_comes_through_to_the_byte_but_for_the_name(http: httpx2.Client
     assert standing.held == 0
 
 
-@pytest.mark.parametrize("failure", [(0, b""), (500, b"{}")], ids=["no reply", "an error of the server's own"])
+@pytest.mark.parametrize("failure", [(GONE, b""), (500, b"{}")], ids=["no reply", "an error of the server's own"])
 def test_a_request_that_got_no_answer_is_asked_again_and_at_last_given_up(http: httpx2.Client, standing: Standing, failure: tuple[int, bytes]) -> None:
     ModelServer.replies = [failure, failure, (200, b'{"choices": []}')]
     assert chat(http).status_code == 200
@@ -131,6 +138,14 @@ def test_a_request_that_got_no_answer_is_asked_again_and_at_last_given_up(http: 
     response = chat(http)
     assert (response.status_code, response.json()["error"]["code"]) == (503, "server_failed")
     assert (standing.told_lost, standing.held) == (5, 0)
+
+
+def test_a_request_that_takes_longer_than_it_may_is_not_asked_again(http: httpx2.Client, standing: Standing) -> None:
+    standing.timeout_seconds = 0.2
+    ModelServer.replies = [(SILENT, b"")]
+    response = chat(http)
+    assert (response.status_code, response.json()["error"]["message"]) == (503, "the server of travel gave no answer: nothing within 0.2 s")
+    assert (standing.told_lost, standing.held, len(ModelServer.asked)) == (1, 0, 1)
 
 
 def test_a_refusal_of_the_server_s_is_the_caller_s_to_read(http: httpx2.Client, standing: Standing) -> None:
