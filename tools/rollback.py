@@ -45,5 +45,6 @@ ROLLBACK = Tool(
     run=rollback,
     idempotent=False,
     destructive=True,
+    starts_servers=True,
     positional=("cluster",),
 )
