@@ -37,12 +37,14 @@ from engine.operations.onboarding import Onboarding
 from engine.operations.overview import Overview
 from engine.operations.promoting import MakeEvidence, Promoting, Signing
 from engine.operations.proposing import Proposing
+from engine.operations.rolling_back import RollingBack
 from engine.operations.submitting import Submitting
 from engine.promote import records as promotions
 from engine.promote.approvals.approvers_file import named_list
 from engine.promote.approvals.signing import ListedSignatures
 from engine.promote.evidence import records as evidence
 from engine.promote.package import records as packages
+from engine.serve.production import Production
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
 from engine.train import records as versions
@@ -57,6 +59,7 @@ from engine.views import (
     OnboardedModel,
     PromotionPage,
     ProposalPage,
+    RollbackPage,
     RunStatus,
     SigningPage,
 )
@@ -77,9 +80,13 @@ class Engine:
         self.supervisor.drive("iterate", IterateDriver(context))
         machine = Machine(workspace.root)
         listed = ListedSignatures(partial(named_list, workspace), partial(promotions.approvals, store))
+        self.production = Production(workspace, store, self.artifacts, self.servers, machine)
         self._evidencing = Evidencing(workspace, store, self.artifacts, clock)
         self._exporting = Exporting(workspace, store, self.artifacts, self.supervisor, machine, self._evidencing.of)
-        self._promoting = Promoting(workspace, store, clock, signing or listed, evidence or self._evidencing.of, self._exporting.anew)
+        self._promoting = Promoting(
+            workspace, store, clock, signing or listed, evidence or self._evidencing.of, self._exporting.anew, self.production.prove
+        )
+        self._rolling_back = RollingBack(workspace, store, self.artifacts, self.production)
         self._overview = Overview(workspace, store, self.supervisor, self.servers, machine, self._promoting)
         self._submitting = Submitting(workspace, store, self.artifacts, self.supervisor, machine)
         self._following = Following(store, self.supervisor)
@@ -101,11 +108,13 @@ class Engine:
 
     def close(self) -> None:
         """Lets go of the store. Workers and model servers go on."""
+        self.production.release()
         self.store.close()
 
     def tick(self) -> None:
-        """Moves every run on."""
+        """Moves every run on, and rolls back what a cluster's policy says."""
         self.supervisor.tick()
+        self._rolling_back.watch()
 
     def clusters(self) -> ClustersFile:
         """clusters.json as it is now."""
@@ -207,6 +216,10 @@ class Engine:
     def evidence_page(self, evidence: str) -> str:
         """The page of the evidence with this digest, as HTML."""
         return self._evidencing.page(evidence)
+
+    def rollback(self, cluster: str, to: str | None = None, *, drill: bool = False, by: str, reason: str = "") -> RollbackPage:
+        """Lets the version that served before answer again, proved by fingerprint; a drill goes back at once."""
+        return self._rolling_back.rollback(cluster, to, drill=drill, by=by, reason=reason)
 
     def evidence(self, cluster: str, version: str | None = None) -> EvidencePage:
         """The signed bundle of an accepted version, made now if it was not made before."""

@@ -110,7 +110,7 @@ class ClusterLine(Record):
     held_out_looks: str = ""
     """How many looks at the held-out set are used, of how many; empty before the first measurement."""
     serving: str = ""
-    """The version that people brought into production; empty where none was."""
+    """The version that answers in production; empty where none does."""
     targets: dict[str, float] = {}
     targets_met: bool | None = None
     active_run: RunLine | None = None
@@ -374,6 +374,26 @@ class SigningPage(Record):
     """Passkeys of those who have the role that it needs."""
     user_verification: bool
     """Whether the approver list asks for PIN or fingerprint."""
+
+
+class RollbackPage(View):
+    """The version that answers after a rollback, or after a drill."""
+
+    cluster: str
+    version: str
+    """What serves now."""
+    before: str
+    """What served until now; empty where nothing did. After a drill, what served meanwhile."""
+    proof: str | None = None
+    """`match`: its fingerprint was found in the server that answers. Null where nothing is served on this machine."""
+    warm: bool | None = None
+    """Its server ran already."""
+    seconds: float
+    """From the call to the flip."""
+    flip_seconds: float
+    """Of the flip alone, with its sync to disk."""
+    back_seconds: float | None = None
+    """Of a drill: the way back."""
 
 
 class ApprovalsPage(View):

@@ -9,6 +9,7 @@
     /reports/<evaluation id>     a measurement as a page
     /api/v1/signing/<request>    a promotion request for the page on which a passkey signs
     /approve, /passkey, ...      pages for people, without a token (`pages.py`)
+    /v1/…                        answers for clusters in the format of OpenAI's API (`gateway.py`)
 
 It knows the engine only through the functions it is given, so the same app serves tests with a double.
 """
@@ -16,8 +17,8 @@ It knows the engine only through the functions it is given, so the same app serv
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import anyio.to_thread
@@ -30,6 +31,7 @@ from starlette.routing import Route
 from engine.base.files import parse_strict
 from engine.errors import ArgumentInvalid
 from server.calls import Call, call_tool
+from server.gateway import Answers, Gateway
 from server.guard import MAX_BODY_BYTES, Activity, Guard
 from server.mcp_server import build_mcp
 from server.openapi import openapi_document
@@ -54,20 +56,30 @@ class Operations(NamedTuple):
     """Stops the daemon, and the model servers when asked to."""
 
 
-def build_app(operations: Operations, *, port: int, token: str | None, version: str, activity: Activity) -> Guard:
+def build_app(
+    operations: Operations, *, port: int, token: str | None, version: str, activity: Activity, answers: Answers | None = None
+) -> Guard:
     """The whole ASGI app for a daemon on `port`. `token=None` asks nobody for a token and is for tests alone."""
     mcp = build_mcp(operations.call)
     hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
     security = TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts])
     protocol = mcp.streamable_http_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
 
-    def lifespan(_app: Starlette) -> AbstractAsyncContextManager[None]:
-        return mcp.session_manager.run()
+    gateway = None if answers is None else Gateway(answers)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with mcp.session_manager.run():
+            yield
+        if gateway is not None:
+            await gateway.close()
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok", "pid": os.getpid(), "version": version})
 
-    routes = [Route("/health", health, methods=["GET"]), *_rest_routes(operations), *page_routes(operations.evidence), *protocol.routes]
+    answering = [] if gateway is None else gateway.routes()
+    pages = page_routes(operations.evidence)
+    routes = [Route("/health", health, methods=["GET"]), *_rest_routes(operations), *answering, *pages, *protocol.routes]
     return Guard(Starlette(routes=routes, lifespan=lifespan), port=port, token=token, activity=activity)
 
 

@@ -36,6 +36,8 @@ START_SECONDS = 60.0
 DRAIN_SECONDS = 15.0
 ANSWER_SECONDS = 120.0
 """Beyond what the call itself waits for."""
+SERVER_SECONDS = 900.0
+"""The same for a call that may have to start a model server, on a machine that is busy."""
 POLL_SECONDS = 0.05
 RESPAWN_SECONDS = 1.0
 ATTEMPTS = 4
@@ -68,7 +70,8 @@ class Client:
         body = dict(arguments)
         if tool.takes_key and body.get("idempotency_key") is None:
             body["idempotency_key"] = f"auto-{secrets.token_hex(8)}"
-        seconds = ANSWER_SECONDS + float(body["wait_seconds"] if isinstance(body.get("wait_seconds"), int | float) else 0)
+        patience = SERVER_SECONDS if tool.starts_servers else ANSWER_SECONDS
+        seconds = patience + float(body["wait_seconds"] if isinstance(body.get("wait_seconds"), int | float) else 0)
         repeatable = tool.idempotent or tool.takes_key
         return self._result(self.request("POST", f"/api/v1/tools/{tool.name}", body, repeatable=repeatable, seconds=seconds))
 

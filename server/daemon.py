@@ -2,8 +2,8 @@
 
 Whoever opens the store is the daemon; a second one leaves at once. It listens on loopback, writes daemon.json when it can be called, and ticks
 the engine ten times a second. It may be killed at any instant: runs go on in their workers, and the next daemon adopts them. It ends by itself
-when nobody has called for a while and nothing runs (then it also stops the model servers), on SIGTERM (servers and workers go on), and at
-once when the store does not know whether a write happened.
+when nobody has called for a while, nothing runs and no version in production has a server here (then it also stops the model servers), on SIGTERM
+(servers and workers go on), and at once when the store does not know whether a write happened.
 """
 
 from __future__ import annotations
@@ -122,8 +122,9 @@ class Daemon:
                 self._report(error)
 
     def _keep_house(self) -> None:
+        self.engine.production.keep()
         self.engine.servers.stop_idle(utc_now())
-        if self.activity.idle_seconds() > self.idle_seconds and not self.active_runs():
+        if self.activity.idle_seconds() > self.idle_seconds and not self.active_runs() and not self.engine.production.busy():
             log.info("nothing to do for %.0f s: stopping", self.idle_seconds)
             self.stop_servers = True
             self.stopping.set()
@@ -181,7 +182,14 @@ def serve(engine: Engine, *, port: int = 0, idle_seconds: float) -> None:
         version=code_version(),
         started_at=utc_now(),
     )
-    app = build_app(daemon.operations(), port=record.port, token=record.token, version=record.version, activity=daemon.activity)
+    app = build_app(
+        daemon.operations(),
+        port=record.port,
+        token=record.token,
+        version=record.version,
+        activity=daemon.activity,
+        answers=engine.production,
+    )
     config = uvicorn.Config(
         app, http="h11", loop="asyncio", ws="none", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
     )

@@ -47,7 +47,8 @@ and reports progress; cancel ends a run.
 to try next. A challenger is accepted only when its paired improvement on held-out excludes zero; a roll back is a result, not a failure.
 - diagnose shows failure patterns of the core split; compare puts two measurements side by side. Held-out items are never shown.
 - propose_scenario stages new core scenarios from failures; a person accepts or declines them.
-- promote brings an accepted version as far as an agent may, and asks people for the rest; approvals shows what waits for their signatures.
+- promote brings an accepted version as far as an agent may, and asks people for the rest; approvals shows what waits for their signatures. \
+rollback lets the version that served before answer again.
 - onboard_model and onboard_domain add a model or a domain as configuration. Clusters are entries in clusters.json.
 - Each result ends with `next`: calls that make sense now, with their arguments.
 - An error is JSON with code, message and next_step. Codes of bad requests: argument_invalid, not_found, config_invalid, domain_invalid, \
@@ -57,18 +58,24 @@ path_refused, too_large, duplicate_id, run_active, identity_mismatch, approval_n
 
 
 def listing(tool: Tool) -> ToolListing:
-    """A tool as `tools/list` shows it."""
+    """A tool as `tools/list` shows it; a result that an earlier one of the list has too is described there."""
+    first = next(other.name for other in TOOLS if other.result is tool.result)
     return ToolListing(
         name=tool.name,
         title=tool.title,
         description=tool.description,
         input_schema=input_schema(tool, hidden=(ACTOR,)),
-        output_schema=output_schema(tool),
-        annotations=ToolAnnotations(
-            read_only_hint=tool.effect == "read", destructive_hint=tool.destructive, idempotent_hint=tool.idempotent, open_world_hint=False
-        ),
+        output_schema=output_schema(tool, "" if first == tool.name else first),
+        annotations=_annotations(tool),
         _meta={"modelsmith/effect": tool.effect},
     )
+
+
+def _annotations(tool: Tool) -> ToolAnnotations:
+    """What the tool may do, as far as it means something: of a tool that only reads, the protocol looks at nothing else."""
+    if tool.effect == "read":
+        return ToolAnnotations(read_only_hint=True, open_world_hint=False)
+    return ToolAnnotations(read_only_hint=False, destructive_hint=tool.destructive, idempotent_hint=tool.idempotent, open_world_hint=False)
 
 
 def as_agent(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -550,6 +550,31 @@ PROMISES: tuple[Promise, ...] = (
         "replay, a race and a tampered bundle are refused on the way.",
         "promote/test_end_to_end.py",
     ),
+    promise(
+        "promote.rollback",
+        "A rollback lets a version answer again that people have let serve, and no other; of rollbacks and promotions that race one wins, and a daemon "
+        "killed at any step leaves the version before or after.",
+        "promote/test_chains.py::test_a_rollback_leads_from_what_another_took_the_place_of_and_from_nowhere_else",
+        "promote/test_records.py::test_what_never_served_is_not_rolled_back_to_from_any_state_it_can_stand_in",
+        "promote/test_records.py::test_of_a_rollback_and_a_last_signature_at_once_one_wins",
+        "serve/test_rollback.py::test_of_rollbacks_at_once_one_wins",
+        "serve/test_rollback.py::test_a_daemon_killed_at_any_step_leaves_the_version_before_or_after",
+    ),
+    promise(
+        "promote.rollback.proved",
+        "Whatever comes to serve was proved by fingerprint on the server that answers; flips happen in seconds under requests, and none of them fails.",
+        "serve/test_rollback.py",
+        "serve/test_real_rollback.py",
+        "server/test_gateway.py",
+        "generate/test_servers.py::test_a_server_that_serves_is_apart_from_the_one_that_measurements_change",
+        "generate/test_servers.py::test_where_versions_serve_an_adapter_is_loaded_while_others_answer_and_a_wrong_one_costs_them_nothing",
+    ),
+    promise(
+        "promote.rollback.alone",
+        "By a cluster's policy, a version that a new measurement shows worse than its evidence is rolled back unasked; nothing is promoted so.",
+        "promote/test_regression.py",
+        "serve/test_rollback.py::test_a_version_that_is_measured_worse_than_its_evidence_is_rolled_back_where_the_policy_says_so",
+    ),
     # ---- promotion: approvals -----------------------------------------------------------------------------------------------------
     promise(
         "approve.signature",

@@ -10,6 +10,7 @@ from tools.measure import COMPARE, DIAGNOSE, EVALUATE
 from tools.onboard import ONBOARD_DOMAIN, ONBOARD_MODEL
 from tools.promote import APPROVALS, APPROVE_PROMOTION, PROMOTE
 from tools.propose import DECIDE_SCENARIO, PROPOSE_SCENARIO
+from tools.rollback import ROLLBACK
 from tools.runs import CANCEL, RUN_STATUS
 from tools.tool import Tool
 
@@ -24,6 +25,7 @@ TOOLS: tuple[Tool, ...] = (
     PROMOTE,
     APPROVALS,
     APPROVE_PROMOTION,
+    ROLLBACK,
     EVIDENCE,
     EXPORT,
     RUN_STATUS,

@@ -99,5 +99,6 @@ APPROVE_PROMOTION = Tool(
     result=PromotionPage,
     run=approve_promotion,
     idempotent=False,
+    starts_servers=True,
     positional=("request",),
 )

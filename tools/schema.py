@@ -39,15 +39,19 @@ def input_schema(tool: Tool, hidden: Collection[str] = ()) -> dict[str, Any]:
     return {"type": "object", "properties": properties, **required, "additionalProperties": False}
 
 
-def output_schema(tool: Tool) -> dict[str, Any]:
-    """The schema of a tool's result as it is sent: nulls left out. Required is what every result has."""
+def output_schema(tool: Tool, like: str = "") -> dict[str, Any]:
+    """The schema of a tool's result as it is sent: nulls left out. `like` names another tool that answers the same, where that is described.
+
+    Which fields are required is not said: a result leaves out what it does not have, and each has `summary` and `next`.
+    """
+    if like:
+        return {"type": "object", "description": f"As of {like}.", "properties": {"summary": {}, "next": {"type": "array"}}}
     full = tool.result.model_json_schema()
     definitions = {name: _names(node) for name, node in full.get("$defs", {}).items() if name != "NextCall"}
     properties = {name: _shortened(node, keep=("enum",)) for name, node in full["properties"].items() if name != "next"}
     return {
         "type": "object",
         "properties": {**{name: {} if node == TEXT else node for name, node in properties.items()}, "next": {"type": "array"}},
-        "required": ["summary", "next"],
         **({"$defs": definitions} if definitions else {}),
     }
 

@@ -41,6 +41,8 @@ class Tool(NamedTuple):
     """Calling it again with the same arguments changes nothing more. With an `idempotency_key` this holds for runs too."""
     destructive: bool = False
     """It can end or undo something."""
+    starts_servers: bool = False
+    """It may have to start a model server before it answers, which takes minutes."""
     positional: tuple[str, ...] = ()
     """Arguments that the command line takes by position."""
     listed: bool = True

@@ -50,6 +50,11 @@ class PromotionPolicy(Record):
     """How long a request may be signed."""
     evidence_days: float = Field(default=30.0, gt=0)
     """How old the measurement may be on which a version is moved."""
+    rollback_on_regression: bool = False
+    """Roll back without being asked when a new measurement of the version that serves shows it worse than the evidence it was promoted on. Nothing
+    promotes without being asked."""
+    warm_minutes: float = Field(default=60.0, ge=0, le=43_200)
+    """How long the server of the version before is kept ready for a rollback, at the price of its memory."""
 
 
 class Cluster(Record):

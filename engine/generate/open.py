@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from engine.base.digests import canonical_json, digest_of
 from engine.base.files import read_json, write_atomic
@@ -13,7 +14,7 @@ from engine.errors import NotFound
 from engine.generate.endpoint import EndpointGenerator
 from engine.generate.host_facts import installed_vllm
 from engine.generate.managed import ManagedGenerator
-from engine.generate.plans import stand_in_plan, vllm_plan
+from engine.generate.plans import ServerPlan, server_plan, stand_in_plan, vllm_plan
 from engine.generate.scripted import ScriptedGenerator, scripted_base, scripted_identity
 from engine.generate.scripted_rule import messages_digest
 from engine.generate.server_record import locked
@@ -21,7 +22,7 @@ from engine.generate.servers import ModelServers
 from engine.generate.types import Answer, FingerprintReport, Generator, GeneratorIdentity, PreparedBase, Request, Weights
 from engine.generate.vllm_command import served_as
 
-__all__ = ["open_generator", "served_as"]
+__all__ = ["ServingPlan", "open_generator", "served_as", "serving_plan"]
 
 STAND_IN_TIMEOUT_SECONDS = 10.0
 STAND_IN_CONCURRENCY = 8
@@ -87,8 +88,7 @@ def _open_scripted(
     chosen = weights or Weights(digest=base.digest, fingerprint=base.fingerprint)
     if not profile.server:
         return ScriptedGenerator(profile, base, chosen, reference=reference, check_cancelled=check_cancelled)
-    # The double's adapter directory is also its merged checkpoint.
-    merged = chosen.model_copy(update={"merged_dir": chosen.merged_dir or chosen.adapter_dir})
+    merged = _merged_double(chosen)
     plan = stand_in_plan(workspace, name, profile, base)
     generator = ManagedGenerator(
         scripted_identity(base, chosen),
@@ -100,6 +100,31 @@ def _open_scripted(
         check_cancelled=check_cancelled,
     )
     return StandInGenerator(generator, workspace.servers / plan.key / "reference.json", reference)
+
+
+def _merged_double(weights: Weights) -> Weights:
+    """The double's adapter directory is also its merged checkpoint."""
+    return weights.model_copy(update={"merged_dir": weights.merged_dir or weights.adapter_dir})
+
+
+class ServingPlan(NamedTuple):
+    """What a version that serves is answered from."""
+
+    server: ServerPlan
+    weights: Weights
+    timeout_seconds: float
+    """Of one request."""
+
+
+def serving_plan(workspace: Workspace, name: str, profile: Profile, base: PreparedBase, weights: Weights, device: Device) -> ServingPlan | None:
+    """A server apart from the one that measurements change: of its own for each version's merged weights, one for all adapters. None where a
+    profile has no server."""
+    plan = server_plan(workspace, name, profile, base, device)
+    if plan is None:
+        return None
+    slot = "serve" if plan.adapters else f"serve-{weights.digest[:12]}"
+    timeout = profile.inference.request_timeout_seconds if isinstance(profile, ModelProfile) else STAND_IN_TIMEOUT_SECONDS
+    return ServingPlan(plan._replace(slot=slot), weights if isinstance(profile, ModelProfile) else _merged_double(weights), timeout)
 
 
 class StandInGenerator:

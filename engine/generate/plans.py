@@ -35,15 +35,22 @@ class ServerPlan(NamedTuple):
     health_seconds: float
     """How long a healthy server may be silent before it counts as hung."""
     idle_stop_seconds: float
+    slot: str = ""
+    """Which of the base's servers: empty for the one that measurements use and change, another for each that serves (`engine/serve`)."""
 
     @property
     def key(self) -> str:
-        return server_key(self.model, self.base.digest)
+        return server_key(self.model, self.base.digest, self.slot)
+
+    @property
+    def loads_beside(self) -> bool:
+        """Adapters are loaded while others answer, and one that turns out wrong costs those nothing: so it is where answers are never to stop."""
+        return self.adapters and bool(self.slot)
 
 
-def server_key(model: str, base_digest: str) -> str:
-    """Names the server of a base model: its directory in `.modelsmith/servers/`."""
-    return check_identifier(f"{model}-{base_digest[:12]}", "server key")
+def server_key(model: str, base_digest: str, slot: str = "") -> str:
+    """Names a server of a base model: its directory in `.modelsmith/servers/`."""
+    return check_identifier("-".join(filter(None, (model, base_digest[:12], slot))), "server key")
 
 
 def server_plan(workspace: Workspace, name: str, profile: Profile, base: PreparedBase, device: Device) -> ServerPlan | None:

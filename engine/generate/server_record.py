@@ -35,6 +35,8 @@ class ServerRecord(Record):
     """Name of the model profile."""
     base: str
     """Digest of the prepared base."""
+    slot: str = ""
+    """Which of the base's servers it is (`ServerPlan.slot`)."""
     command: str
     """Digest of the command line; another one means that the profile has changed, and the server is replaced."""
     boot: str

@@ -22,7 +22,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -65,6 +65,14 @@ class Session(NamedTuple):
     """The proof, when the weights were loaded for this session; null when they were already there, proved earlier."""
 
 
+class Hold(NamedTuple):
+    """A server that nobody changes or stops until it is released."""
+
+    session: Session
+    release: Callable[[], None]
+    """Any thread may call it."""
+
+
 class _Started(NamedTuple):
     """A start of a server: what is compared to tell one start from the next."""
 
@@ -74,6 +82,10 @@ class _Started(NamedTuple):
 
 def _never() -> None:
     """Nothing asks the wait to end."""
+
+
+def _do_not_wait() -> None:
+    raise BlockingIOError
 
 
 class ModelServers:
@@ -132,6 +144,7 @@ class ModelServers:
         record = ServerRecord(
             model=plan.model,
             base=plan.base.digest,
+            slot=plan.slot,
             command=command_digest,
             boot=boot_id(),
             pid=identity.pid,
@@ -193,8 +206,25 @@ class ModelServers:
                     finally:
                         directory.touch()
                     return
-            with directory.weights(exclusive=True, while_waiting=check_cancelled):
+            with directory.weights(exclusive=not plan.loads_beside, while_waiting=check_cancelled):
                 report = self._change(plan, weights, check_cancelled)
+
+    def hold(self, plan: ServerPlan, weights: Weights) -> Hold | None:
+        """The server as it stands, when it was proved to hold these weights and its process lives. Waits for nothing, asks the server nothing."""
+        directory = self._directory(plan.key)
+        if not directory.root.is_dir():
+            return None
+        with ExitStack() as undo:
+            try:
+                undo.enter_context(directory.weights(exclusive=False, while_waiting=_do_not_wait))
+            except BlockingIOError:
+                return None
+            record = directory.read()
+            if record is None or record.state != "healthy" or not is_alive(record.identity) or not self._holds(directory, record, plan, weights):
+                return None
+            directory.touch()
+            session = Session(plan, _address(record), _answers_to(plan, _address(record), weights), None)
+            return Hold(session, undo.pop_all().close)
 
     def _holds(self, directory: ServerDirectory, started: ServerRecord, plan: ServerPlan, weights: Weights) -> bool:
         record = directory.read()
@@ -203,7 +233,7 @@ class ModelServers:
         return weights.digest in record.adapters if plan.adapters else record.loaded == weights.digest
 
     def _change(self, plan: ServerPlan, weights: Weights, check_cancelled: Callable[[], None]) -> FingerprintReport:
-        """Loads `weights` and proves them. The caller holds `weights.lock` alone."""
+        """Loads `weights` and proves them. The caller holds `weights.lock`: alone, unless adapters are loaded beside those that answer."""
         directory = self._directory(plan.key)
         self._check_files(plan, weights)
         mismatch: FingerprintReport | None = None
@@ -219,12 +249,14 @@ class ModelServers:
                 report = self.measure(Session(plan, started.address, _answers_to(plan, started.address, weights), None), weights)
             except ServerUnwell as unwell:
                 reason = str(unwell)
-                self._discard(directory, started.record)
+                if not plan.loads_beside or not self.responds(Session(plan, started.address, started.address.served_name, None)):
+                    self._discard(directory, started.record)
                 continue
             if report.verdict != "mismatch":
                 self._record_proved(started.record, plan, weights)
                 return report
-            if mismatch is not None:
+            if mismatch is not None or plan.loads_beside:
+                mismatch = report
                 break  # a new server says the same: it is the files
             mismatch = report
             self._discard(directory, started.record)
@@ -384,16 +416,18 @@ class ModelServers:
 
     def _update(self, record: ServerRecord, **changes: object) -> None:
         """Changes fields of this start's record; does nothing when another start has taken its place."""
-        directory = self._directory(server_key(record.model, record.base))
+        self._rewrite(record, lambda current: changes)
+
+    def _rewrite(self, record: ServerRecord, changes: Callable[[ServerRecord], dict[str, object]]) -> None:
+        directory = self._directory(server_key(record.model, record.base, record.slot))
         with directory.lifecycle():
             current = directory.read()
             if current is not None and current.served_name == record.served_name:
-                directory.write(current.model_copy(update=changes))
+                directory.write(current.model_copy(update=changes(current)))
 
     def _record_proved(self, record: ServerRecord, plan: ServerPlan, weights: Weights) -> None:
-        current = self._directory(plan.key).read() or record
         if plan.adapters:
-            self._update(record, adapters=tuple(dict.fromkeys((*current.adapters, weights.digest))))
+            self._rewrite(record, lambda current: {"adapters": tuple(dict.fromkeys((*current.adapters, weights.digest)))})
         else:
             self._update(record, loaded=weights.digest)
 

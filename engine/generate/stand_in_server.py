@@ -15,6 +15,7 @@ file. Places: `start`, `chat`, `reload`, `models`. Faults:
     slow        the reply comes `seconds` later               error       HTTP 500
     refuse      HTTP 400                                      hostile     a reply full of NUL, surrogates and a million characters
     ignore      (reload) the old weights stay, silently       stranger    (models) the list of another server
+    wrong       (chat) the answer of weights without skill
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(self.stand_in.delay_seconds)
         reference = self.stand_in.reference()
         key, name = reference["keys"].get(messages_digest(body["messages"]), ("", ""))
-        text = scripted_text(key, reference["texts"].get(name, {}), float(weights["skill"]), structured="response_format" in body)
+        skill = 0.0 if fault is not None and fault["fault"] == "wrong" else float(weights["skill"])
+        text = scripted_text(key, reference["texts"].get(name, {}), skill, structured="response_format" in body)
         if fault is not None and fault["fault"] == "hostile":
             text = "\x00\ud800" + "A" * 1_000_000
         usage = {"prompt_tokens": 10, "completion_tokens": len(text) // 4 + 1}

@@ -75,6 +75,8 @@ class Signing(Protocol):
         """Raises where approvals, made anew from their signatures, do not open the request."""
 
 
+MakeReady = Callable[[str, str], object]
+"""Starts what a cluster's version is answered from, where it is served here, and proves by fingerprint that it does answer."""
 MakeEvidence = Callable[[str, str], Evidence]
 """Makes and keeps the bundle that a version of a cluster is judged on (`evidencing.py`)."""
 MakeExport = Callable[[Grounds], Run | None]
@@ -85,7 +87,14 @@ class Promoting:
     """The operations, over one workspace."""
 
     def __init__(
-        self, workspace: Workspace, store: Store, clock: Clock, signing: Signing, evidence: MakeEvidence, export: MakeExport
+        self,
+        workspace: Workspace,
+        store: Store,
+        clock: Clock,
+        signing: Signing,
+        evidence: MakeEvidence,
+        export: MakeExport,
+        make_ready: MakeReady,
     ) -> None:
         self.workspace = workspace
         self.store = store
@@ -93,6 +102,7 @@ class Promoting:
         self.signing = signing
         self.evidence = evidence
         self.export = export
+        self.make_ready = make_ready
 
     # ---- moving ----------------------------------------------------------------------------------------------------------------------
 
@@ -180,7 +190,10 @@ class Promoting:
     # ---- signing ---------------------------------------------------------------------------------------------------------------------
 
     def approve(self, request: str, signature: str, *, by: str) -> PromotionPage:
-        """Takes in a signature, and the transition with the last one that was needed. What is refused is refused in the log too."""
+        """Takes in a signature, and the transition with the last one that was needed. What is refused is refused in the log too.
+
+        A version that comes to serve is started and proved before; a signature under which that fails was not used, and may be handed in again.
+        """
         try:
             return self._approve(request, signature, by)
         except (BadInput, Conflict, Integrity) as error:
@@ -200,6 +213,8 @@ class Promoting:
         if is_complete(request, given):
             self.signing.verify_again(given, request)
         found = gate(transition, self._grounds(entry, standing), now)
+        if found.open and is_complete(request, given) and takes_over(request):
+            self.make_ready(request.cluster, request.version)
         after = records.approve(self.store, approval, found.checks, by)
         return approved_page(after, chain, found, self._line(request.id), approval)
 

@@ -7,7 +7,10 @@ The loop judges (`candidate` to `eval-accepted` or `rejected`), and moves the ve
 An agent may bring a version as far as `shadow` or `artifact-exported`, where it answers nobody, and may take one back from anywhere: the safe
 direction needs no approval. What lets a version answer is signed by people. A version that was rolled back begins again below them.
 
-`flaws` says what is wrong with a table, and a table with a flaw is not used: above all, no way leads to the serving state without people.
+A rollback brings back a version that has served before, and nobody signs that: people have. It leads out of `deprecated` alone, and into
+`deprecated` nothing leads but from the serving state, so that whatever stands there was signed for.
+
+`flaws` says what is wrong with a table, and a table with a flaw is not used: above all, no version comes to serve, the first time, without people.
 
 A gate's checks are measured on this machine (`checks.py`). Three names of CheckName stand in no table, because nothing measures them yet:
 `shadow_agreement` and `shadow_latency` need a version that answers beside the one that serves, `cost` prices. Each joins the edges that it guards
@@ -59,6 +62,7 @@ STANDARD = Chain(
         Transition(source="canary", target="production-accepted", by="human", checks=ANSWERING, approvals=1),
         Transition(source="canary", target=ROLLED_BACK, by="agent"),
         Transition(source="production-accepted", target=DEPRECATED, by="loop"),
+        Transition(source=DEPRECATED, target="production-accepted", by="rollback"),
         Transition(source="production-accepted", target=ROLLED_BACK, by="agent"),
         Transition(source=ROLLED_BACK, target="shadow", by="agent", checks=OFFLINE),
     ),
@@ -79,6 +83,7 @@ CUSTOMER = Chain(
         Transition(source="customer-deployed", target="production-validated", by="human", checks=ANSWERING, approvals=1),
         Transition(source="customer-deployed", target=ROLLED_BACK, by="agent"),
         Transition(source="production-validated", target=DEPRECATED, by="loop"),
+        Transition(source=DEPRECATED, target="production-validated", by="rollback"),
         Transition(source="production-validated", target=ROLLED_BACK, by="agent"),
         Transition(source=ROLLED_BACK, target="artifact-exported", by="agent", checks=(*OFFLINE, *EXPORTED)),
     ),
@@ -87,6 +92,9 @@ CUSTOMER = Chain(
 
 CHAINS = {chain.name: chain for chain in (STANDARD, CUSTOMER)}
 """By name. Stores hold these names and those of states: a preset may gain, and never renames."""
+
+SERVED_HERE = frozenset({STANDARD.name})
+"""Chains whose versions answer on this machine (`engine/serve`); what another brings into use is deployed elsewhere."""
 
 
 # ---- moving ----------------------------------------------------------------------------------------------------------------------------
@@ -131,6 +139,11 @@ def step_of(standing: VersionState, chosen: Chain, target: State | None) -> tupl
             f"{standing.version} goes from {standing.state} to {transition.target} by the loop alone",
             next_step=f"iterate(cluster={standing.cluster!r}): a version that it accepts can be promoted.",
         )
+    if transition.by == "rollback":
+        raise StateConflict(
+            f"{standing.version} has served before; from {standing.state} it comes back by a rollback alone",
+            next_step=f"rollback(cluster={standing.cluster!r}, to={standing.version!r})",
+        )
     if chain.name != chosen.name and (transition.by == "human" or transition.checks):
         raise StateConflict(
             f"{standing.version} came to {standing.state} on the chain {chain.name}, and {standing.cluster} has chosen {chosen.name} since",
@@ -146,7 +159,12 @@ def leaving(chain: Chain, state: State) -> tuple[Transition, ...]:
 
 def onward(chain: Chain, state: State) -> Transition | None:
     """The edge out of a state that leads towards serving; None from where nothing does."""
-    return next((transition for transition in leaving(chain, state) if transition.target in way(chain)), None)
+    return next((transition for transition in leaving(chain, state) if transition.target in way(chain) and transition.by != "rollback"), None)
+
+
+def restoring(chain: Chain, state: State) -> Transition | None:
+    """The edge by which a rollback brings a version from `state` back to serving; None from where none does."""
+    return next((transition for transition in leaving(chain, state) if transition.by == "rollback"), None)
 
 
 def serves(chain: str, state: State) -> bool:
@@ -170,7 +188,7 @@ def in_words(transition: Transition) -> str:
     if transition.by == "human":
         signed = "one person" if transition.approvals == 1 else f"{transition.approvals} people"
         return f"{transition.target} (signed by {signed})"
-    return f"{transition.target} (by the loop)" if transition.by == "loop" else transition.target
+    return {"loop": f"{transition.target} (by the loop)", "rollback": f"{transition.target} (by a rollback)"}.get(transition.by, transition.target)
 
 
 # ---- a cluster's own table -------------------------------------------------------------------------------------------------------------
@@ -200,7 +218,7 @@ def _signed(transition: Transition, policy: PromotionPolicy) -> Transition:
 
 def flaws(chain: Chain) -> tuple[str, ...]:
     """What is wrong with a table, in sentences; empty when it may be used."""
-    return (*_misnamed(chain), *_misstated(chain), *_out_of_reach(chain), *_unsigned(chain), *_stuck(chain))
+    return (*_misnamed(chain), *_misstated(chain), *_out_of_reach(chain), *_unsigned(chain), *_restored(chain), *_stuck(chain))
 
 
 def _misnamed(chain: Chain) -> Iterable[str]:
@@ -236,11 +254,27 @@ def _out_of_reach(chain: Chain) -> Iterable[str]:
 
 
 def _unsigned(chain: Chain) -> Iterable[str]:
-    """The rule that matters most: from no state, the first or any other, can a version come to serve without people."""
-    without_people = [transition for transition in chain.transitions if transition.by != "human"]
+    """The rule that matters most: from no state, the first or any other, can a version come to serve without people. A rollback is another
+    matter (`_restored`): it is taken by versions that people have let serve."""
+    without_people = [transition for transition in chain.transitions if transition.by not in ("human", "rollback")]
     for state in chain.states:
         if state != chain.serving and chain.serving in _reached(state, without_people):
             yield f"a version can come from {state} to {chain.serving} without anybody's signature"
+
+
+def _restored(chain: Chain) -> Iterable[str]:
+    """A rollback leads to the serving state, and out of a state in which nothing can stand that has not served."""
+    restored = [transition for transition in chain.transitions if transition.by == "rollback"]
+    served = {chain.serving, *(transition.source for transition in restored)} - {chain.first}
+    for transition in restored:
+        edge = f"{transition.source} -> {transition.target}"
+        if transition.target != chain.serving:
+            yield f"{edge} is a rollback to a state that does not serve"
+        for entering in chain.transitions:
+            if entering.target == transition.source and entering.source not in served:
+                yield f"{edge} would let a version serve that came to {transition.source} from {entering.source}, where it has not served"
+        if transition.source == chain.first:
+            yield f"{edge} would let a version serve that was only just made"
 
 
 def _stuck(chain: Chain) -> Iterable[str]:

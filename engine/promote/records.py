@@ -10,6 +10,9 @@ promotions that race one is taken, and the others are refused with what stands (
 command, so a crash leaves the state before or after it. Nothing here trusts a caller with the rule that people sign: a transition by people is
 taken by their last approval and by nothing else, and whatever enters the serving state must be one of those.
 
+The version that answers is the one whose row `serves`; there is no second pointer that could say something else. A rollback takes it away and
+gives it to one that people have signed for before, in one command.
+
 Verdicts of the loop come in through `ingest_verdict`, within the command that records the round; that command's event tells of them. Time is the
 command's own, so a request that had expired when its approval was accepted is expired at every replay.
 """
@@ -21,9 +24,10 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from engine.base.digests import sha256_hex
-from engine.errors import ApprovalNeeded, NotFound, StateConflict
+from engine.errors import ApprovalNeeded, FingerprintMismatch, NotFound, StateConflict
+from engine.generate.types import FingerprintReport
 from engine.iterate.records import Verdict
-from engine.promote.chains import CANDIDATE, DEPRECATED, after_verdict, serves
+from engine.promote.chains import CANDIDATE, CHAINS, DEPRECATED, ROLLED_BACK, after_verdict, serves
 from engine.promote.requests import (
     has_expired,
     is_complete,
@@ -93,6 +97,24 @@ def approve(store: Store, approval: Approval, checks: Sequence[Check], by: str) 
     """Adds an approval whose signature was verified, and takes the transition when it is the last that was needed. `by` is who handed it in."""
     arguments = {"approval": approval.model_dump(mode="json"), "checks": [check.model_dump(mode="json") for check in checks], "by": by}
     return VersionState.model_validate(store.submit("approve_promotion", arguments))
+
+
+def roll_back(
+    store: Store, replaces: str, target: VersionState, proof: FingerprintReport | None, *, drill: bool, actor: str, reason: str
+) -> VersionState:
+    """Lets `target`, which has served before, serve in the place of `replaces` (empty where none serves). What is rolled back begins again below
+    people's signatures; after a drill it may come back. `proof` says which weights answered just before; null where nothing is served here."""
+    arguments = {
+        "cluster": target.cluster,
+        "version": target.version,
+        "revision": target.revision,
+        "replaces": replaces,
+        "proof": None if proof is None else proof.model_dump(mode="json"),
+        "drill": drill,
+        "actor": actor,
+        "reason": reason,
+    }
+    return VersionState.model_validate(store.submit("roll_back", arguments))
 
 
 def record_refusal(store: Store, request_id: str, *, by: str, code: str, reason: str, signature: str) -> None:
@@ -211,6 +233,29 @@ def _approve(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> di
     return _moved(cursor, move, at, seq)
 
 
+def _roll_back(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
+    cluster, replaces = arguments["cluster"], arguments["replaces"]
+    refuse_other_serving(cluster, _serving(cursor, cluster), replaces)
+    standing = _standing(cursor, cluster, arguments["version"])
+    refuse_moved(standing, DEPRECATED, arguments["revision"], _moved_by(cursor, standing))
+    chain = CHAINS[standing.chain]
+    _refuse_never_served(cursor, standing, chain.serving)
+    if arguments["proof"] is not None and arguments["proof"]["verdict"] != "match":
+        raise FingerprintMismatch(f"nothing proves that {standing.version} answers", next_step="Verify its files; what serves stays.")
+    actor, reason = arguments["actor"], arguments["reason"]
+    if replaces:
+        before = _standing(cursor, cluster, replaces)
+        state = DEPRECATED if arguments["drill"] else ROLLED_BACK
+        _tell(cursor, Move(cluster, replaces, before.chain, before.state, state, before.revision, actor, reason=reason), at, seq)
+    move = Move(cluster, standing.version, standing.chain, DEPRECATED, chain.serving, standing.revision, actor, reason=reason)
+    _tell(cursor, move, at, seq)
+    append_event(
+        cursor, seq=seq, at=at, kind="serving_rolled_back", subject=cluster, actor=actor, reason=reason,
+        data={"from": replaces, "to": standing.version, "proof": arguments["proof"], "drill": arguments["drill"]},
+    )  # fmt: skip
+    return _standing(cursor, cluster, standing.version).model_dump(mode="json")
+
+
 def _refuse_approval(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
     append_event(
         cursor, seq=seq, at=at, kind="approval_refused", subject=arguments["request"], actor=arguments["by"], reason=arguments["reason"],
@@ -268,6 +313,15 @@ def _write(cursor: Cursor, move: Move, at: str, seq: int) -> None:
             json.dumps(list(move.checks), sort_keys=True), at,
         ],
     )  # fmt: skip
+
+
+def _refuse_never_served(cursor: Cursor, standing: VersionState, serving: State) -> None:
+    """What a rollback brings back must have come to serve by a request that people signed, whatever state it is said to be in."""
+    signed = "SELECT 1 FROM transition WHERE cluster = ? AND version = ? AND target = ? AND request IS NOT NULL"
+    if not cursor.execute(signed, [standing.cluster, standing.version, serving]).fetchall():
+        raise ApprovalNeeded(
+            f"nobody has signed for {standing.version} to serve {standing.cluster}", next_step="promote makes the request that people sign."
+        )
 
 
 def _standing(cursor: Cursor, cluster: str, version: str) -> VersionState:
@@ -353,7 +407,13 @@ TABLES = StageTables(
             ),
         ),
     ),
-    reducers={"take_transition": _take, "request_promotion": _request, "approve_promotion": _approve, "refuse_approval": _refuse_approval},
+    reducers={
+        "take_transition": _take,
+        "request_promotion": _request,
+        "approve_promotion": _approve,
+        "refuse_approval": _refuse_approval,
+        "roll_back": _roll_back,
+    },
 )
 
 
@@ -369,6 +429,23 @@ def state_of(store: Store, cluster: str, version: str) -> VersionState:
 def serving(store: Store) -> dict[str, str]:
     """By cluster, the version that serves, where one does."""
     return dict(store.read("SELECT cluster, version FROM version_state WHERE serves"))
+
+
+def served_before(store: Store, cluster: str) -> list[VersionState]:
+    """The versions of a cluster that a rollback may bring back, the one that served last first."""
+    rows = store.read(
+        "SELECT version, s.chain, s.state, s.revision FROM version_state s JOIN transition t USING (cluster, version) "
+        "WHERE cluster = ? AND s.state = ? AND t.target = s.state GROUP BY ALL ORDER BY max(t.seq) DESC, version",
+        [cluster, DEPRECATED],
+    )
+    return [_version_state(cluster, *row) for row in rows]
+
+
+def serving_since(store: Store, cluster: str, version: str) -> str:
+    """When a version that serves came to serve."""
+    state = state_of(store, cluster, version).state
+    rows = store.read("SELECT max(moved_at) FROM transition WHERE cluster = ? AND version = ? AND target = ?", [cluster, version, state])
+    return str(rows[0][0])
 
 
 def approvals(store: Store) -> list[Approval]:

@@ -16,9 +16,9 @@ State = str
 Level = SignatureLevel
 """What a signature proves: `ssh` that a key file was used, the other two that a person touched a device (and, with user verification, entered
 its PIN). Weakest first; see `approvals/levels.py`."""
-Mover = Literal["loop", "agent", "human"]
-"""Who may take a transition: the loop alone (it judges a version, or another one takes its place), anybody (an agent included), or people by
-signature."""
+Mover = Literal["loop", "agent", "human", "rollback"]
+"""Who may take a transition: the loop alone (it judges a version, or another one takes its place), anybody (an agent included), people by
+signature, or a rollback, which anybody may ask for and which brings back what people signed for before."""
 RequestStatus = Literal["waiting", "used", "replaced", "expired", "overtaken"]
 """What a request is worth: `overtaken` when its version has moved since, or another one serves than the one whose place it was to take."""
 CheckName = Literal[

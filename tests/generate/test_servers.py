@@ -384,3 +384,42 @@ def test_versions_answer_as_adapters_beside_each_other_each_under_the_hash_of_it
         assert fleet.measure(session, good).verdict == "mismatch"
     record = json.loads((server_directory(workspace) / "server.json").read_text())
     assert record["adapters"] == [base.digest, good.digest, bad.digest]
+
+
+def test_a_server_that_serves_is_apart_from_the_one_that_measurements_change(workspace: Workspace) -> None:
+    measuring, fleet = plan_of(workspace), ModelServers(workspace)
+    serving = measuring._replace(slot="serve-good")
+    good, other = trained(workspace, "good", 0.9), trained(workspace, "other", 0.1)
+    with fleet.answering(serving, merged(good)):
+        pass
+    with fleet.answering(measuring, merged(other)):
+        pass
+    hold = fleet.hold(serving, merged(good))
+    assert hold is not None
+    assert fleet.measure(hold.session, good).verdict == "match"
+    assert fleet.hold(serving, merged(other)) is None
+    assert fleet.stop_idle(LATER) == [measuring.key]
+    hold.release()
+    assert fleet.stop_idle(LATER) == [serving.key]
+    assert fleet.hold(serving, merged(good)) is None
+
+
+def test_where_versions_serve_an_adapter_is_loaded_while_others_answer_and_a_wrong_one_costs_them_nothing(workspace: Workspace) -> None:
+    plan, fleet = plan_of(workspace)._replace(adapters=True, slot="serve"), ModelServers(workspace)
+    good, other, broken = (trained(workspace, name, 0.5) for name in ("good", "other", "broken"))
+    with fleet.answering(plan, good):
+        pass
+    hold = fleet.hold(plan, good)
+    assert hold is not None
+    with fleet.answering(plan, other) as session:
+        assert session.address == hold.session.address
+        assert fleet.measure(session, other).verdict == "match"
+    with pytest.raises(FingerprintMismatch), fleet.answering(plan, broken.model_copy(update={"fingerprint": good.fingerprint})):
+        pass
+    assert fleet.measure(hold.session, good).verdict == "match"
+    hold.release()
+
+
+def merged(weights: Weights) -> Weights:
+    """The double's adapter directory is also its merged checkpoint."""
+    return weights.model_copy(update={"merged_dir": weights.adapter_dir})

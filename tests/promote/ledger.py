@@ -9,6 +9,7 @@ from engine.base.clock import hours_after, utc_now
 from engine.base.digests import sha256_hex
 from engine.base.paths import Workspace
 from engine.config import PromotionPolicy
+from engine.generate.types import FingerprintReport
 from engine.iterate import records as loop
 from engine.promote import records
 from engine.promote.chains import chain_for, serves, transition_between
@@ -136,6 +137,17 @@ def approval(request: PromotionRequest, by: str = "Ada", **changes: Any) -> Appr
 
 def sign(store: Store, request: PromotionRequest, by: str = "Ada", **changes: Any) -> VersionState:
     return records.approve(store, approval(request, by, **changes), passed(edge(request.source, request.target)), by="cli")
+
+
+MATCH = FingerprintReport(verdict="match", mean_difference=0.03, limit=0.2)
+
+
+def roll_back(store: Store, version: str, *, drill: bool = False, **changes: Any) -> VersionState:
+    """A version brought back, as whoever asks has seen it and what serves."""
+    replaces = changes.pop("replaces", records.serving(store).get(CLUSTER, ""))
+    proof = changes.pop("proof", MATCH)
+    target = records.state_of(store, CLUSTER, version).model_copy(update=changes)
+    return records.roll_back(store, replaces, target, proof, drill=drill, actor="agent:mcp", reason="it drifted")
 
 
 def promoted(store: Store, version: str) -> VersionState:

@@ -17,15 +17,18 @@ from engine.promote.chains import (
     DEPRECATED,
     JUDGED,
     REJECTED,
+    ROLLED_BACK,
     after_verdict,
     chain_for,
     flaws,
     leaving,
     onward,
+    restoring,
+    step_of,
     transition_between,
     way,
 )
-from engine.promote.types import Chain, Transition
+from engine.promote.types import Chain, Transition, VersionState
 
 PRESETS = sorted(CHAINS)
 POLICIES = st.builds(
@@ -46,7 +49,7 @@ def chains(draw: st.DrawFn) -> Chain:
         Transition,
         source=st.sampled_from(states),
         target=st.sampled_from(states),
-        by=st.sampled_from(["loop", "agent", "human"]),
+        by=st.sampled_from(["loop", "agent", "human", "rollback"]),
         approvals=st.integers(0, 2),
     )
     transitions = tuple(draw(st.lists(edges, max_size=14)))
@@ -86,13 +89,28 @@ def test_a_preset_is_sound_under_every_policy(name: str, policy: PromotionPolicy
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_no_walk_from_any_state_comes_to_serve_without_a_signature_before(name: str, data: st.DataObject) -> None:
+    """A rollback is taken by what has served already; only where a version has been taken back from service do people sign again."""
     chain = CHAINS[name]
-    start = data.draw(st.sampled_from([state for state in chain.states if state != chain.serving]))
-    taken = walks(chain, start, data)
-    arrivals = [number for number, transition in enumerate(taken) if transition.target == chain.serving]
-    for number in arrivals:
-        since = max((other + 1 for other in range(number) if taken[other].source == chain.serving), default=0)
-        assert any(transition.by == "human" and transition.approvals > 0 for transition in taken[since : number + 1])
+    start = data.draw(st.sampled_from([state for state in chain.states if state not in (chain.serving, DEPRECATED)]))
+    taken = walks(chain, start, data, steps=24)
+    signed = False
+    for transition in taken:
+        signed = signed or transition.by == "human"
+        if transition.target == chain.serving:
+            assert signed
+        elif transition.source == chain.serving and transition.target != DEPRECATED:
+            signed = False
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_rollback_leads_from_what_another_took_the_place_of_and_from_nowhere_else(name: str) -> None:
+    chain = CHAINS[name]
+    found = {state: edge.target for state in chain.states if (edge := restoring(chain, state)) is not None}
+    assert found == {DEPRECATED: chain.serving}
+    standing = VersionState(cluster="travel", version="v-1", chain=name, state=DEPRECATED, revision=5)
+    with pytest.raises(StateConflict, match="by a rollback alone") as refusal:
+        step_of(standing, chain, chain.serving)
+    assert refusal.value.next_step == "rollback(cluster='travel', to='v-1')"
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -147,9 +165,9 @@ def test_a_preset_in_which_an_agent_or_the_loop_did_what_people_do_would_not_be_
 @settings(max_examples=60, deadline=None)
 @given(chain=chains(), data=st.data())
 def test_of_a_table_without_a_flaw_no_walk_serves_unsigned_and_every_state_is_come_to(chain: Chain, data: st.DataObject) -> None:
-    start = data.draw(st.sampled_from(chain.states))
+    start = data.draw(st.sampled_from([state for state in chain.states if state != chain.serving and restoring(chain, state) is None] or [chain.first]))
     unsigned = chain.model_copy(update={"transitions": tuple(each for each in chain.transitions if each.by != "human")})
-    arrives = any(transition.target == chain.serving for transition in walks(unsigned, start, data)) and start != chain.serving
+    arrives = any(transition.target == chain.serving for transition in walks(unsigned, start, data))
     missed = set(chain.states) - {chain.first} - {transition.target for transition in chain.transitions}
     if arrives or missed:
         assert flaws(chain)
@@ -171,6 +189,10 @@ def edge(source: str, target: str, by: str = "agent", approvals: int = 0) -> Tra
     [
         ({"transitions": (*CHAINS["standard"].transitions, edge("shadow", "production-accepted"))}, "come from shadow to production-accepted without"),
         ({"transitions": (*CHAINS["standard"].transitions, edge(DEPRECATED, "production-accepted"))}, "come from deprecated to production-accepted without"),
+        ({"transitions": (*CHAINS["standard"].transitions, edge(DEPRECATED, "canary", "rollback"))}, "deprecated -> canary is a rollback to a state that does not serve"),
+        ({"transitions": (*CHAINS["standard"].transitions, edge("canary", DEPRECATED))}, "came to deprecated from canary, where it has not served"),
+        ({"transitions": (*CHAINS["standard"].transitions, edge(ROLLED_BACK, "production-accepted", "rollback"))}, "came to rolled-back from canary"),
+        ({"transitions": (*CHAINS["standard"].transitions, edge(CANDIDATE, "production-accepted", "rollback"))}, "that was only just made"),
         ({"transitions": (*CHAINS["standard"].transitions, edge(REJECTED, "production-accepted", "human"))}, "by human with 0 approvals"),
         ({"transitions": (*CHAINS["standard"].transitions, edge("shadow", "canary"))}, "shadow -> canary stands twice"),
         ({"transitions": (*CHAINS["standard"].transitions, edge("shadow", "shadow"))}, "leads nowhere"),

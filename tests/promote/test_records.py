@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from engine.base.clock import hours_after, utc_now
 from engine.base.paths import Workspace
 from engine.config import PromotionPolicy, Signatures
-from engine.errors import ApprovalNeeded, ModelsmithError, NotFound, RequestSpent, StateConflict
+from engine.errors import ApprovalNeeded, FingerprintMismatch, ModelsmithError, NotFound, RequestSpent, StateConflict
+from engine.generate.types import FingerprintReport
 from engine.promote import records
 from engine.promote.chains import CHAINS, leaving, onward
 from engine.promote.requests import status_of
@@ -26,6 +27,7 @@ from engine.store.store import Store
 from tests.promote.ledger import (
     BEFORE,
     CLUSTER,
+    MATCH,
     STAGES,
     approval,
     ask,
@@ -36,13 +38,14 @@ from tests.promote.ledger import (
     passed,
     promoted,
     record_verdict,
+    roll_back,
     sign,
     transitions_of,
     wish,
 )
 from tests.store.owner import Owner
 
-A, B, C = "v-aaaaaaaaaaaa", "v-bbbbbbbbbbbb", "v-cccccccccccc"
+A, B, C, D = "v-aaaaaaaaaaaa", "v-bbbbbbbbbbbb", "v-cccccccccccc", "v-dddddddddddd"
 TWO = PromotionPolicy(signatures={"canary": Signatures(approvals=2)})
 
 
@@ -336,6 +339,99 @@ def test_a_request_for_the_place_of_a_version_that_serves_no_more_is_refused_wit
     assert records.serving(store) == {CLUSTER: B}
 
 
+# ---- rolling back ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_rollback_gives_the_place_back_to_the_version_before_in_one_command(store: Store) -> None:
+    promoted(store, A)
+    promoted(store, B)
+    assert [each.version for each in records.served_before(store, CLUSTER)] == [A]
+    assert roll_back(store, A).state == "production-accepted"
+    assert records.serving(store) == {CLUSTER: A}
+    assert stands(store, B)[1] == "rolled-back"
+    into, away = transitions_of(store, A)[-1], transitions_of(store, B)[-1]
+    assert (into.seq, into.request, into.actor) == (away.seq, None, "agent:mcp")
+    event = events_of(store, CLUSTER)[-1]
+    assert (event.kind, event.seq, event.reason) == ("serving_rolled_back", into.seq, "it drifted")
+    assert (event.data["from"], event.data["to"], event.data["proof"]["verdict"]) == (B, A, "match")
+    assert records.served_before(store, CLUSTER) == []
+    assert records.serving_since(store, CLUSTER, A) == into.moved_at
+
+
+def test_after_a_drill_the_version_may_come_back_and_after_a_rollback_it_takes_signatures(store: Store) -> None:
+    for version in (A, B, C):
+        promoted(store, version)
+    assert [each.version for each in records.served_before(store, CLUSTER)] == [B, A]
+    roll_back(store, A, drill=True)
+    assert [each.version for each in records.served_before(store, CLUSTER)] == [C, B]
+    assert roll_back(store, C, drill=True).state == "production-accepted"
+    roll_back(store, B)
+    with pytest.raises(StateConflict, match="is rolled-back in travel by now"):
+        roll_back(store, C)
+    assert records.serving(store) == {CLUSTER: B}
+
+
+def test_what_never_served_is_not_rolled_back_to_from_any_state_it_can_stand_in(store: Store) -> None:
+    promoted(store, B)
+    judge(store, A)
+    steps = [lambda: move(store, A, "shadow"), lambda: sign(store, ask(store, A, "canary")), lambda: move(store, A, "rolled-back")]
+    for step in (lambda: None, *steps):
+        step()
+        with pytest.raises(StateConflict):
+            roll_back(store, A)
+        with pytest.raises(StateConflict):
+            roll_back(store, A, state="deprecated")
+    assert records.serving(store) == {CLUSTER: B}
+
+
+def test_a_version_that_was_only_said_to_have_served_is_not_rolled_back_to(store: Store) -> None:
+    """Whatever a caller inside the engine says of an edge into `deprecated`, nobody signed for this version."""
+    standing = judge(store, A)
+    made_up = edge("eval-accepted", "shadow").model_copy(update={"target": "deprecated", "checks": ()})
+    records.take(store, standing, made_up, chain="standard", actor="agent:mcp")
+    with pytest.raises(ApprovalNeeded, match="nobody has signed for"):
+        roll_back(store, A)
+    assert records.serving(store) == {}
+
+
+def test_weights_that_were_not_proved_are_not_rolled_back_to(store: Store) -> None:
+    promoted(store, A)
+    promoted(store, B)
+    for verdict in ("mismatch", "unproved"):
+        with pytest.raises(FingerprintMismatch):
+            roll_back(store, A, proof=FingerprintReport(verdict=verdict))  # type: ignore[arg-type]
+    assert records.serving(store) == {CLUSTER: B}
+
+
+def test_what_was_taken_out_of_service_by_itself_leaves_the_place_to_the_version_before(store: Store) -> None:
+    promoted(store, A)
+    promoted(store, B)
+    move(store, B, "rolled-back")
+    with pytest.raises(StateConflict, match="no version serves travel by now"):
+        roll_back(store, A, replaces=B)
+    assert roll_back(store, A).state == "production-accepted"
+    assert records.serving(store) == {CLUSTER: A}
+
+
+def test_of_a_rollback_and_a_last_signature_at_once_one_wins(store: Store) -> None:
+    promoted(store, A)
+    promoted(store, B)
+    judge(store, C)
+    move(store, C, "shadow")
+    sign(store, ask(store, C, "canary"))
+    request = ask(store, C, "production-accepted")
+    target = records.state_of(store, CLUSTER, A)
+
+    def back() -> Any:
+        return records.roll_back(store, B, target, MATCH, drill=False, actor="agent:mcp", reason="")
+
+    outcomes = race(lambda: sign(store, request), back, back)
+    winners = [each for each in outcomes if not isinstance(each, ModelsmithError)]
+    assert len(winners) == 1
+    assert records.serving(store) == {CLUSTER: winners[0].version}
+    assert all(isinstance(each, StateConflict) for each in outcomes if each is not winners[0])
+
+
 # ---- races and crashes -----------------------------------------------------------------------------------------------------------------
 
 
@@ -399,6 +495,7 @@ def test_of_an_approval_and_a_step_back_at_once_one_is_taken(store: Store) -> No
 
 def _prepare(store: Store) -> dict[str, tuple[str, dict[str, Any]]]:
     """Commands of each kind, ready to be sent to a store that is killed over them."""
+    promoted(store, D)
     promoted(store, A)
     judge(store, B)
     move(store, B, "shadow")
@@ -427,12 +524,19 @@ def _prepare(store: Store) -> dict[str, tuple[str, dict[str, Any]]]:
             "request_promotion",
             {"wanted": wanted.model_dump(mode="json"), "transition": edge("canary", "production-accepted").model_dump(mode="json"), "checks": checks},
         ),
+        "roll back": (
+            "roll_back",
+            {
+                "cluster": CLUSTER, "version": D, "revision": records.state_of(store, CLUSTER, D).revision, "replaces": A,
+                "proof": MATCH.model_dump(mode="json"), "drill": False, "actor": "agent:mcp", "reason": "it drifted",
+            },
+        ),
         "sign": ("approve_promotion", {"approval": approval(last).model_dump(mode="json"), "checks": checks, "by": "cli"}),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", ["before_journal", "after_journal"])
-@pytest.mark.parametrize("kind", ["take", "back", "ask", "sign"])
+@pytest.mark.parametrize("kind", ["take", "back", "ask", "sign", "roll back"])
 def test_a_process_killed_over_a_promotion_leaves_the_state_before_or_after_it(workspace: Workspace, kind: str, fault: str) -> None:
     store = open_promotions(workspace)
     op, arguments = _prepare(store)[kind]
@@ -460,7 +564,7 @@ def test_a_process_killed_over_a_promotion_leaves_the_state_before_or_after_it(w
 
 STEPS = st.tuples(
     st.sampled_from([A, B, C]),
-    st.sampled_from(["accept", "reject", "onward", "back", "sign", "sign as Bob", "wait"]),
+    st.sampled_from(["accept", "reject", "onward", "back", "sign", "sign as Bob", "wait", "roll back", "drill"]),
 )
 
 
@@ -485,6 +589,8 @@ def act_once(store: Store, times: Times, version: str, act: str) -> None:
     chain = CHAINS["standard"]
     if act in ("accept", "reject"):
         judge(store, version, accepted=act == "accept")
+    elif act in ("roll back", "drill"):
+        roll_back(store, version, drill=act == "drill")
     elif act == "wait":
         times.pass_hours(30)
     elif act == "back":
@@ -517,8 +623,10 @@ def check_whole(store: Store) -> None:
         assert [row.source for row in rows] == ["candidate", *(row.target for row in rows[:-1])]
         moved = [event for event in events_of(store, version) if event.kind == "version_moved" and event.data["cluster"] == cluster]
         assert [event.seq for event in moved] == [row.seq for row in rows if row.chain]
-        for row in rows:
-            if row.target in ("canary", "production-accepted"):
+        for number, row in enumerate(rows):
+            if row.source == "deprecated":
+                assert any(each.target == "production-accepted" and each.request for each in rows[:number])
+            elif row.target in ("canary", "production-accepted"):
                 assert row.request is not None
                 stored = records.stored_request(store, row.request).stored
                 assert stored.outcome == "used"

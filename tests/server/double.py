@@ -28,6 +28,7 @@ from engine.views import (
     PatternLine,
     PromotionPage,
     RequestLine,
+    RollbackPage,
     RunLine,
     RunStatus,
     Score,
@@ -151,6 +152,12 @@ class EngineDouble:
         return PromotionPage(
             summary=f"v-0123456789ab stays shadow until request promote-1121-a1b2c3d4 is signed; {by} asked.", cluster=cluster, version="v-0123456789ab", chain="standard",
             state="shadow", target="canary", moved=False, open=True, checks=checks, request=REQUEST, statement=STATEMENT, how_to_sign=HOW,
+        )  # fmt: skip
+
+    def rollback(self, cluster: str, to: str | None, *, drill: bool, by: str, reason: str) -> RollbackPage:
+        return RollbackPage(
+            summary=f"v-0123456789ab serves {cluster} again in the place of v-ba9876543210, proved by fingerprint (0.03 nats, limit 0.2); {by} asked.", cluster=cluster,
+            version="v-0123456789ab", before="v-ba9876543210", proof="match", warm=True, seconds=0.42, flip_seconds=0.003, back_seconds=0.4 if drill else None,
         )  # fmt: skip
 
     def approvals(self, cluster: str | None, request: str | None, *, waiting: bool, limit: int) -> ApprovalsPage:

@@ -56,7 +56,7 @@ async def test_every_tool_is_listed_in_order_with_schemas_and_what_it_may_do(eng
         assert shown.title == tool.title
         assert shown.output_schema is not None
         assert shown.output_schema["properties"]["next"]["type"] == "array"
-    assert [tool.name for tool in listed if tool.annotations and tool.annotations.destructive_hint] == ["promote", "cancel"]
+    assert [tool.name for tool in listed if tool.annotations and tool.annotations.destructive_hint] == ["promote", "rollback", "cancel"]
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -175,6 +175,6 @@ def test_the_instructions_fit_what_clients_show() -> None:
 
 def test_whoever_decides_over_mcp_is_an_agent_whatever_name_it_gives() -> None:
     named = [tool for tool in TOOLS if tool.effect == "human" or "by" in tool.arguments.model_fields]
-    assert [tool.name for tool in named] == ["decide_scenario", "promote", "approve_promotion"]
+    assert [tool.name for tool in named] == ["decide_scenario", "promote", "approve_promotion", "rollback"]
     for tool in named:
         assert as_agent(tool, {"by": "Ada"}) == {"by": "agent:mcp"}

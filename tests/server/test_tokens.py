@@ -52,6 +52,7 @@ def test_every_argument_is_described(tool: Any) -> None:
         ("onboard_model", {"name": "m", "profile": {}}),
         ("onboard_domain", {"name": "d", "rows_path": "rows.jsonl"}),
         ("promote", {"cluster": "travel"}),
+        ("rollback", {"cluster": "travel", "drill": True}),
         ("approvals", {}),
         ("approvals", {"request": "promote-1121-a1b2c3d4"}),
     ],

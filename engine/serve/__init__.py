@@ -1,0 +1,1 @@
+"""Answering for a cluster with the version that people brought into production."""
