@@ -12,7 +12,7 @@ from engine.base.files import read_json, read_jsonl, write_jsonl
 from engine.config import Lora
 from engine.curate.worker import rendered_row
 from engine.evaluate.compile import domain_digest
-from engine.evaluate.jobs import EvaluateJob, EvaluateOutput
+from engine.evaluate.jobs import EvaluateJob
 from engine.evaluate.types import EvaluationSummary, ItemResult, TrainingRow
 from engine.generate.types import Weights
 from engine.train.jobs import TrainJob
@@ -50,7 +50,7 @@ def make_version(setting: Setting, plan: TrainPlan, rows: list[TrainingRow], ada
         rewards = read_json(curve) if curve.is_file() else []
     return Version(
         results=results,
-        summary=EvaluateOutput.model_validate(measured["output"]).summary,
+        summary=EvaluationSummary.model_validate(measured["output"]["summary"]),
         trained=trained["output"],
         rewards=rewards,
         train_seconds=trained["seconds"],
