@@ -48,7 +48,8 @@ def test_swapping_the_subjects_mirrors_the_comparison(pairs):
     after = [result(number, new) for number, (_, new) in enumerate(pairs)]
     there, back = compare(before, after, split="held_out"), compare(after, before, split="held_out")
     assert there.difference.mean == pytest.approx(-back.difference.mean)
-    assert (there.difference.low, there.difference.high) == pytest.approx((-back.difference.high, -back.difference.low), abs=0.02)
+    step = 0.5 / len(pairs)  # resampled means of few items lie that far apart, and an end may fall on either side of a quantile
+    assert (there.difference.low, there.difference.high) == pytest.approx((-back.difference.high, -back.difference.low), abs=0.02 + step)
     assert (there.better, there.worse, there.mcnemar_p) == (back.worse, back.better, back.mcnemar_p)
     assert there.detectable_difference == pytest.approx(back.detectable_difference)
 
