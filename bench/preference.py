@@ -1,16 +1,14 @@
-"""GRPO where SFT has stalled: from one version's adapter, more SFT on the same rows against rewards from the domain's rubric.
+"""GRPO where SFT has stalled: from one version's adapter, rewards from the domain's rubric against yet more SFT on the same rows.
 
-    python -m bench.preference --adapter DIR --place DIR [--cluster travel] [--steps 60] [--prompts 24]
+    python -m bench.preference --adapter DIR --place DIR [--cluster travel] [--steps 40] [--prompts 16]
 
-Needs a prepared base (`make setup`), an adapter that SFT made (a version's artefact) and a quiet machine for half an hour. Three arms from that
-adapter, with the same labelled rows:
+Needs a prepared base (`make setup`), an adapter that SFT made (a version's artefact) and a quiet machine for half an hour. First SFT is gone on with,
+as the loop does after an accepted round with little left to learn: half of the domain's passes at half the rate, again and again until a round is
+not shown to be better than the one before (paired, on core and held-out together, which is more items than either). There SFT has stalled.
+From the same adapter that this last round began with, the loop's own GRPO plan is trained, with its pre-flight over `--prompts` prompts and
+`--steps` steps.
 
-    start   a step at a thousandth of the rate: merged and measured like the others, it knows what the adapter knew
-    sft     half of the domain's passes once more at half the rate, as the loop goes on after an accepted round with little left to learn
-    grpo    the loop's own GRPO plan, with its pre-flight over `--prompts` prompts and `--steps` steps
-
-Each is measured by the evaluation worker on core and held-out, which is more items than either; differences are paired. An arm that is under
-`--place` is not run again. Prints progress to stderr, and one JSON document last.
+Each version is measured by the evaluation worker. What is under `--place` is not made again. Prints progress to stderr, and one JSON document last.
 """
 
 from __future__ import annotations
@@ -30,8 +28,9 @@ from engine.evaluate.types import ItemResult
 from engine.train.plan import plan_training
 from engine.train.types import TrainPlan
 
-ARMS = ("start", "grpo", "sft")
 SPLITS = ("core", "held_out")
+MOST_ROUNDS = 4
+"""Of SFT, before it is called stalled whatever the interval says."""
 
 
 def main() -> None:
@@ -40,51 +39,63 @@ def main() -> None:
     parser.add_argument("--cluster", default="travel")
     parser.add_argument("--adapter", type=Path, required=True)
     parser.add_argument("--place", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--prompts", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--prompts", type=int, default=16)
     options = parser.parse_args()
     setting = setting_of(options.cluster)
     began = time.perf_counter()
-    arms = {}
-    for arm in ARMS:
-        path = options.place / f"{arm}.json"
-        if not path.is_file():
-            print(f"{arm} ...", file=sys.stderr, flush=True)
-            write_json(path, run_arm(setting, options, arm))
-        arms[arm] = read_json(path)
-    results = {arm: [ItemResult.model_validate(row) for row in each.pop("results")] for arm, each in arms.items()}
-    pairs = (("start", "sft"), ("start", "grpo"), ("sft", "grpo"))
+    arms = {"start": arm(setting, options, "start", options.adapter)}
+    adapter, before, number = options.adapter, "start", 0
+    while True:
+        number += 1
+        name = f"sft-{number}"
+        arms[name] = arm(setting, options, name, adapter)
+        if number == MOST_ROUNDS or not is_better(setting, arms[before], arms[name]):
+            break
+        adapter, before = options.place / name, name
+    arms["grpo"] = arm(setting, options, "grpo", adapter)
+    results = {name: results_of(each) for name, each in arms.items()}
     document = {
         "bench": "preference",
         "cluster": options.cluster,
-        "score": {arm: {split: round(mean(results[arm], split), 4) for split in SPLITS} for arm in ARMS},
-        "compared": {f"{after} - {before}": compared(setting, results[before], results[after]) for before, after in pairs},
-        "arms": arms,
+        "stalled_at": before,
+        "score": {name: {split: round(mean(each, split), 4) for split in SPLITS} for name, each in results.items()},
+        "compared": {
+            f"{after} - {one}": compared(setting, results[one], results[after]) for one, after in ((before, name), (before, "grpo"), (name, "grpo"))
+        },
+        "arms": {name: {key: value for key, value in each.items() if key != "results"} for name, each in arms.items()},
         "total_seconds": round(time.perf_counter() - began, 1),
     }
     print(json.dumps(document))
 
 
-def run_arm(setting: Setting, options: argparse.Namespace, arm: str) -> dict[str, Any]:
-    """What is kept of an arm: its weights were made and measured."""
-    rows = setting.compiled.pool
-    if arm == "start":
-        plan, count = no_op_plan(setting, options.adapter, steps=1, rate=1e-3, seed=setting.seed)
-        rows = rows[:count]
-    else:
-        plan = sft_plan(setting, options) if arm == "sft" else grpo_plan(setting, options)
-    return told(plan, make_version(setting, plan, rows, options.adapter, arm))
+def arm(setting: Setting, options: argparse.Namespace, name: str, adapter: Path) -> dict[str, Any]:
+    """An arm in figures: its weights, made from the adapter and measured, or as they were found."""
+    path: Path = options.place / f"{name}.json"
+    if not path.is_file():
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        rows = setting.compiled.pool
+        if name == "start":  # a step at a thousandth of the rate: merged and measured like the others, it knows what the adapter knew
+            plan, count = no_op_plan(setting, adapter, steps=1, rate=1e-3, seed=setting.seed)
+            rows = rows[:count]
+        elif name == "grpo":
+            plan = grpo_plan(setting, options, adapter)
+        else:
+            plan = sft_plan(setting, adapter, seed=setting.seed + int(name.removeprefix("sft-")))
+        write_json(path, told(plan, make_version(setting, plan, rows, adapter, name, keep=options.place / name)))
+    found: dict[str, Any] = read_json(path)
+    return found
 
 
-def sft_plan(setting: Setting, options: argparse.Namespace) -> TrainPlan:
+def sft_plan(setting: Setting, adapter: Path, *, seed: int) -> TrainPlan:
     """The domain's training, gone on with."""
     wanted = setting.compiled.domain.train
-    plan = plan_training(setting.profile, wanted, rows=len(setting.compiled.pool), device=setting.device, seed=setting.seed + 1, merge=True)
-    changes = {"learning_rate": plan.learning_rate / 2, "epochs": plan.epochs / 2, "warm_start": True, "lora": shape_of(setting, options.adapter)}
+    plan = plan_training(setting.profile, wanted, rows=len(setting.compiled.pool), device=setting.device, seed=seed, merge=True)
+    changes = {"learning_rate": plan.learning_rate / 2, "epochs": plan.epochs / 2, "warm_start": True, "lora": shape_of(setting, adapter)}
     return plan.model_copy(update=changes)
 
 
-def grpo_plan(setting: Setting, options: argparse.Namespace) -> TrainPlan:
+def grpo_plan(setting: Setting, options: argparse.Namespace, adapter: Path) -> TrainPlan:
     """The loop's plan, with the steps and the pre-flight asked for."""
     plan = plan_training(
         setting.profile,
@@ -94,7 +105,7 @@ def grpo_plan(setting: Setting, options: argparse.Namespace) -> TrainPlan:
         seed=setting.seed,
         merge=True,
         method="grpo",
-        start=shape_of(setting, options.adapter),
+        start=shape_of(setting, adapter),
         max_tokens=setting.compiled.domain.contract.output.max_tokens,
     )
     assert plan.grpo is not None
@@ -102,7 +113,7 @@ def grpo_plan(setting: Setting, options: argparse.Namespace) -> TrainPlan:
 
 
 def told(plan: TrainPlan, version: Version) -> dict[str, Any]:
-    """An arm in figures."""
+    """What is kept of an arm."""
     return {
         "steps": version.trained["steps"],
         "learning_rate": plan.learning_rate,
@@ -116,6 +127,17 @@ def told(plan: TrainPlan, version: Version) -> dict[str, Any]:
         "peak_gib": round(version.peak_gib, 2),
         "results": [result.model_dump(mode="json") for result in version.results],
     }
+
+
+def results_of(arm: dict[str, Any]) -> list[ItemResult]:
+    """An arm's results."""
+    return [ItemResult.model_validate(row) for row in arm["results"]]
+
+
+def is_better(setting: Setting, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether the interval over both splits lies above zero."""
+    low: float = compared(setting, results_of(before), results_of(after))["both"]["difference"][1]
+    return low > 0
 
 
 def compared(setting: Setting, before: list[ItemResult], after: list[ItemResult]) -> dict[str, Any]:

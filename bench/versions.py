@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,14 +39,19 @@ class Version(NamedTuple):
         return [result for result in self.results if result.split == split]
 
 
-def make_version(setting: Setting, plan: TrainPlan, rows: list[TrainingRow], adapter: Path | None, subject: str) -> Version:
-    """Trains `plan` on these rows, from the adapter where there is one, and measures what came of it on core and held-out."""
+def make_version(
+    setting: Setting, plan: TrainPlan, rows: list[TrainingRow], adapter: Path | None, subject: str, *, keep: Path | None = None
+) -> Version:
+    """Trains `plan` on these rows, from the adapter where there is one, and measures what came of it on core and held-out. The new adapter is put
+    into the folder `keep`, where one is named."""
     with tempfile.TemporaryDirectory() as place:
         run, evaluation = Path(place) / "train", Path(place) / "evaluate"
         trained = run_worker(setting, "train", _train_job(setting, plan, rows, adapter, Path(place)), plan.seed, run)
         told = _evaluate_job(setting, _weights(run, trained["output"]), subject)
         measured = run_worker(setting, "evaluate", told, setting.seed, evaluation)
         results = [ItemResult.model_validate(row) for row in read_jsonl(evaluation / "outputs/results.jsonl")]
+        if keep is not None:
+            shutil.copytree(run / trained["output"]["adapter_dir"], keep, dirs_exist_ok=True)
         curve = run / "outputs/rewards.json"
         rewards = read_json(curve) if curve.is_file() else []
     return Version(
