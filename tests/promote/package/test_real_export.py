@@ -54,8 +54,9 @@ def version(tmp_path_factory: pytest.TempPathFactory, real_profile: ModelProfile
     workspace = make_workspace(root / "w")
     write_domain(workspace, "tickets", domain_file(), train=rows(0, 16), evaluation=rows(1000, 60))
     compiled = compile_domain(workspace, "tickets", domain_digest(workspace, "tickets"))
-    profile = real_profile.model_copy(update={"quantised_export": "int8"})
-    trained = training_run(root / "train", profile, prepared_base, dataset(root / "rows.jsonl", 24), merge=True, epochs=2.0, batch_size=4, micro_batch_size=4)
+    training = real_profile.training.model_copy(update={"batch_size": 4, "micro_batch_size": 4})
+    profile = real_profile.model_copy(update={"quantised_export": "int8", "training": training})
+    trained = training_run(root / "train", profile, prepared_base, dataset(root / "rows.jsonl", 24), merge=True, epochs=2.0)
     assert run(trained)["state"] == "succeeded", trained.log.read_text()[-3000:]
     outputs = trained.outputs
     weights = Weights(
