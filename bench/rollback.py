@@ -136,7 +136,9 @@ class Crowd:
         self._callers = [self._pool.submit(self._ask) for _ in range(size)]
 
     def _ask(self) -> None:
-        while not self._over.is_set():
+        last = False
+        while not last:
+            last = self._over.is_set()  # one more request begins after that, on what serves then
             began = time.perf_counter()
             try:
                 status, version = self.asking.ask()
