@@ -223,7 +223,7 @@ def _listen(port: int, *, fixed: bool) -> socket.socket:
 def run_daemon(workspace: Workspace, port: int = 0) -> int:
     """Opens the workspace and serves it; the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("mcp", "uvicorn"):
+    for noisy in ("mcp", "uvicorn", "httpx2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         engine = Engine.open(workspace)
