@@ -21,7 +21,8 @@ _SECONDS_AN_ANSWER_TOKEN = 16.8 / (16 * 80)
 _SECONDS_A_PAIR = 3.2 / 4
 GRPO_RATE, DPO_RATE = 1 / 20, 1 / 40
 """Where they start, as shares of the rate that SFT starts from. GRPO: 1e-4 took a version of SmolLM2-135M that SFT had made at 8e-4 from 0.20 to
-0.28 exact match (one run of 24 steps); the profile's rate here is 2e-3. DPO is not measured."""
+0.28 exact match (one run of 24 steps), and one where SFT had stalled nowhere that shows (`docs/learning.md`); the profile's rate here is 2e-3. DPO is
+not measured."""
 _MICRO_BATCH = 8
 _GRPO_EPOCHS = 2.0
 _PREFLIGHT_SHARE = 0.15
