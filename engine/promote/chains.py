@@ -12,9 +12,9 @@ A rollback brings back a version that has served before, and nobody signs that: 
 
 `flaws` says what is wrong with a table, and a table with a flaw is not used: above all, no version comes to serve, the first time, without people.
 
-A gate's checks are measured on this machine (`checks.py`). Three names of CheckName stand in no table, because nothing measures them yet:
-`shadow_agreement` and `shadow_latency` need a version that answers beside the one that serves, `cost` prices. Each joins the edges that it guards
-when its figure exists; a check that cannot fail would only look like one.
+A gate's checks are measured on this machine (`checks.py`). Agreement and latency in shadow want a version that answers beside the one that serves,
+cost wants prices: there is no check of these yet, for one that cannot fail would only look like one. Each joins the edges that it guards
+when its figure exists.
 
 `export_parity` guards both ends of `artifact-exported`. Into it, because a state of that name without a package that answers as the version did
 would say something untrue; out of it, because what people sign for there is the package, and contract or rubric may have changed since it was made.

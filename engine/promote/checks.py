@@ -169,7 +169,7 @@ CHECKS: dict[CheckName, Callable[[Grounds, str], Check]] = {
     "freshness": freshness,
     "export_parity": export_parity,
 }
-"""Every check that something measures. A transition that names another one cannot be judged, and so not taken."""
+"""Every check there is. A transition cannot name another."""
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------------------------

@@ -29,9 +29,6 @@ CheckName = Literal[
     "no_harm",
     "safety_nets",
     "latency",
-    "cost",
-    "shadow_agreement",
-    "shadow_latency",
     "freshness",
     "export_parity",
 ]
