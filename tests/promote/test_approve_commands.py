@@ -165,7 +165,7 @@ def bad_calls(key: Path, folder: Path) -> dict[str, tuple[str | Path, ...]]:
     (folder / "empty.pub").write_text("")
     (folder / "empty.json").write_text("{}")
     return {
-        "should match pattern": ("approvers", "init", "Ada Lovelace", "--key", key, "--file", folder / "other.json"),
+        "characters that may not stand there": ("approvers", "init", "Ada Lovelace", "--key", key, "--file", folder / "other.json"),
         "there is no key": ("approvers", "threshold", "1", "--key", folder / "missing"),
         "missing.pub cannot be read": ("approvers", "init", "x", "--key", folder / "missing", "--file", folder / "other.json"),
         "holds no public key": ("approvers", "add", "x", "--public-key", folder / "empty.pub", "--key", key),

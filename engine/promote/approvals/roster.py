@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from engine.base.ids import IDENTIFIER_PATTERN
 from engine.base.record import Record
+from engine.config import Identifier
 from engine.promote.approvals.ssh import MIN_RSA_BITS, PublicKey, Verifier, fingerprint_of, parse_public_key
 from engine.promote.types import Level
 
-Name = Annotated[str, Field(pattern=IDENTIFIER_PATTERN)]
+Name = Identifier
 ListLevel = Literal["ssh", "ssh-sk"]
 """What a change of the list must be signed with, and so what the list can vouch for."""
 MOST_SIGNERS = 5
@@ -124,7 +124,9 @@ def problem_in(error: ValidationError) -> str:
     """The first thing that is wrong in a record, in a sentence; what was given is not repeated."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
-    return (f"{where}: " if where else "") + first["msg"].removeprefix("Value error, ")
+    spelt_wrong = first["type"] == "string_pattern_mismatch"
+    said = "it has characters that may not stand there" if spelt_wrong else first["msg"].removeprefix("Value error, ")
+    return (f"{where}: " if where else "") + said
 
 
 def from_base64url(text: str) -> bytes:
