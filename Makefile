@@ -1,6 +1,8 @@
 # Everything a person runs. `make setup` is part of each target: a second run costs a tenth of a second.
 PYTHON ?= python3
 RUN := .venv/bin/python
+# One test process a core: tests wait for processes as much as they compute. What is timed has the machine to itself.
+PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
 
 .PHONY: setup demo test check docs clean
 
@@ -11,13 +13,14 @@ demo: setup ## specialise SmolLM2-135M for the travel domain, end to end
 	@.venv/bin/modelsmith iterate travel --max-iterations 1 --watch || [ $$? -eq 1 ]  # 1: done, below its target; an outcome, not a failure
 
 test: setup ## every test: the fast ones first, then those with a real model and those that need node
-	@$(RUN) -m pytest -m "not model and not node"
-	@$(RUN) -m pytest -m "model or node"
+	@$(RUN) -m pytest $(PARALLEL) -m "not model and not node"
+	@$(RUN) -m pytest $(PARALLEL) --dist loadfile -m "(model or node) and not alone"
+	@$(RUN) -m pytest -m alone
 
 check: setup ## the fast part: style, types, fast tests (docs are compared with the code there)
 	@$(RUN) -m ruff check .
 	@$(RUN) -m mypy --strict engine tools server
-	@$(RUN) -m pytest -m "not model and not node and not processes"
+	@$(RUN) -m pytest $(PARALLEL) -m "not model and not node and not processes"
 
 docs: setup ## write docs/ again from the code
 	@$(RUN) -m server.docs

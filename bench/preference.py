@@ -1,10 +1,11 @@
 """GRPO where SFT has stalled: from one version's adapter, rewards from the domain's rubric against yet more SFT on the same rows.
 
-    python -m bench.preference --adapter DIR --place DIR [--cluster travel] [--steps 40] [--prompts 16]
+    python -m bench.preference --place DIR [--adapter DIR] [--noise 0] [--cluster travel] [--steps 40] [--prompts 16]
 
-Needs a prepared base (`make setup`), an adapter that SFT made (a version's artefact) and a quiet machine for half an hour. First SFT is gone on with,
-as the loop does after an accepted round with little left to learn: half of the domain's passes at half the rate, again and again until a round is
-not shown to be better than the one before (paired, on core and held-out together, which is more items than either). There SFT has stalled.
+Needs a prepared base (`make setup`) and a quiet machine for half an hour. It begins with an adapter that SFT made (a version's artefact) or, without
+one, with the domain's own training; `--noise` is the share of training labels exchanged, as in `bench.learning`. Then SFT is gone on with, as the
+loop does after an accepted round with little left to learn: half of the domain's passes at half the rate, again and again until a round is not
+shown to be better than the one before (paired, on core and held-out together, which is more items than either). There SFT has stalled.
 From the same adapter that this last round began with, the loop's own GRPO plan is trained, with its pre-flight over `--prompts` prompts and
 `--steps` steps.
 
@@ -20,9 +21,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.learning import make_domain, rows_of
 from bench.setting import Setting, setting_of
 from bench.versions import Version, make_version, no_op_plan, shape_of
 from engine.base.files import read_json, write_json
+from engine.base.paths import Workspace
+from engine.evaluate.compile import compile_domain, domain_digest
 from engine.evaluate.statistics import compare
 from engine.evaluate.types import ItemResult
 from engine.train.plan import plan_training
@@ -37,15 +41,16 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description="GRPO where SFT has stalled.")
     parser.add_argument("--cluster", default="travel")
-    parser.add_argument("--adapter", type=Path, required=True)
+    parser.add_argument("--adapter", type=Path)
+    parser.add_argument("--noise", type=float, default=0.0)
     parser.add_argument("--place", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--prompts", type=int, default=16)
     options = parser.parse_args()
-    setting = setting_of(options.cluster)
+    setting = with_noise(setting_of(options.cluster), options.noise, options.place) if options.noise else setting_of(options.cluster)
     began = time.perf_counter()
     arms = {"start": arm(setting, options, "start", options.adapter)}
-    adapter, before, number = options.adapter, "start", 0
+    adapter, before, number = options.adapter or options.place / "start", "start", 0
     while True:
         number += 1
         name = f"sft-{number}"
@@ -58,6 +63,7 @@ def main() -> None:
     document = {
         "bench": "preference",
         "cluster": options.cluster,
+        "labels_exchanged": options.noise,
         "stalled_at": before,
         "score": {name: {split: round(mean(each, split), 4) for split in SPLITS} for name, each in results.items()},
         "compared": {
@@ -69,13 +75,27 @@ def main() -> None:
     print(json.dumps(document))
 
 
-def arm(setting: Setting, options: argparse.Namespace, name: str, adapter: Path) -> dict[str, Any]:
+def with_noise(setting: Setting, share: float, place: Path) -> Setting:
+    """The setting over a copy of its domain under `place`, with this share of the training labels exchanged for other rows'."""
+    domain = setting.cluster.domain
+    name = f"{domain}-{round(100 * share)}"
+    copy = Workspace(place.resolve())
+    rows, _ = rows_of(setting.workspace, domain, share, setting.seed)
+    make_domain(setting.workspace, copy, domain, name, rows, "plain")
+    compiled = compile_domain(copy, name, domain_digest(copy, name))
+    return setting._replace(workspace=copy, cluster=setting.cluster.model_copy(update={"domain": name}), compiled=compiled)
+
+
+def arm(setting: Setting, options: argparse.Namespace, name: str, adapter: Path | None) -> dict[str, Any]:
     """An arm in figures: its weights, made from the adapter and measured, or as they were found."""
     path: Path = options.place / f"{name}.json"
     if not path.is_file():
         print(f"{name} ...", file=sys.stderr, flush=True)
         rows = setting.compiled.pool
-        if name == "start":  # a step at a thousandth of the rate: merged and measured like the others, it knows what the adapter knew
+        if adapter is None:
+            wanted = setting.compiled.domain.train
+            plan = plan_training(setting.profile, wanted, rows=len(rows), device=setting.device, seed=setting.seed, merge=True)
+        elif name == "start":  # a step at a thousandth of the rate: merged and measured like the others, it knows what the adapter knew
             plan, count = no_op_plan(setting, adapter, steps=1, rate=1e-3, seed=setting.seed)
             rows = rows[:count]
         elif name == "grpo":

@@ -18,17 +18,22 @@ MODEL = "smollm2-135m"
 PROCESSES = ("faults/", "generate/test_servers.py", "iterate/test_iterate_run.py", "jobs/", "promote/test_records.py", "server/test_cli.py", "server/test_daemon.py", "server/test_surfaces.py", "store/", "train/test_scripted_training.py")
 """Tests that start, kill and wait for real processes, again and again: minutes, not milliseconds."""
 
+TOGETHER = ("promote/", "serve/")
+"""Tests that share a workspace which takes a while to make: one test process runs them all."""
 
 # A shell without job control starts what it puts into the background with Ctrl-C ignored, and every child inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of PROCESSES, so that `make check` stays under 90 seconds. `make test` runs them all."""
+    """Marks the tests of PROCESSES, so that `make check` stays under 90 seconds (`make test` runs them all), and those of TOGETHER."""
     root = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(root).as_posix().startswith(PROCESSES):
+        path = item.path.relative_to(root).as_posix()
+        if path.startswith(PROCESSES):
             item.add_marker("processes")
+        if path.startswith(TOGETHER):
+            item.add_marker(pytest.mark.xdist_group(path.partition("/")[0]))
 
 
 @pytest.fixture(scope="session")

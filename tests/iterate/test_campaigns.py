@@ -22,7 +22,7 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 ITEMS = 240
 CAMPAIGNS = 300
 ATTEMPTS = 10
-EARLY = 40
+EARLY = 25
 """Challengers of each effect that are watched for an early stop."""
 SOURCES = [f"d{number}" for number in np.repeat(np.arange(ITEMS), np.resize([1, 2, 3, 4], ITEMS))[:ITEMS]]
 

@@ -12,7 +12,7 @@ from bench.setting import setting_of
 from engine.base.files import read_json
 from engine.generate.server_control import ServerAddress, load_merged
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
