@@ -599,6 +599,7 @@ PROMISES: tuple[Promise, ...] = (
         "The pages for people do in a browser what they say, by mouse or keyboard: all that is signed is read before the device is asked, on any screen, in "
         "light and dark, and what goes wrong is said with what to do.",
         "server/test_browser.py",
+        "server/test_daemon.py::test_both_addresses_of_localhost_are_the_daemon_s_and_a_port_on_which_one_is_not_is_left_alone",
     ),
     promise(
         "approve.terminal",

@@ -152,7 +152,7 @@ p { margin: 6px 0; max-width: 72ch; }
 .verdict { margin: 20px 0; padding: 14px 18px; background: var(--panel); border-left: 5px solid var(--good); border-radius: 0 8px 8px 0; }
 .verdict.against { border-color: var(--bad); }
 .verdict p:first-child { margin-top: 0; font-size: 21px; line-height: 1.3; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 20px 0 8px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 12px; margin: 20px 0 8px; }
 .card { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; }
 .card b { display: block; font-size: 25px; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .card span { color: var(--soft); font-size: 13px; display: block; }
