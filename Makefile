@@ -12,15 +12,15 @@ setup:      ## make .venv with the stack that fits this machine
 demo: setup ## specialise SmolLM2-135M for the travel domain, end to end
 	@.venv/bin/modelsmith iterate travel --max-iterations 1 --watch || [ $$? -eq 1 ]  # 1: done, below its target; an outcome, not a failure
 
-test: setup ## every test: the fast ones first, then those with a real model and those that need node
-	@$(RUN) -m pytest $(PARALLEL) -m "not model and not node"
-	@$(RUN) -m pytest $(PARALLEL) --dist loadfile -m "(model or node) and not alone"
+test: setup ## every test: the fast ones first, then those with a real model, those that need node, those in a browser, and those that are timed
+	@$(RUN) -m pytest $(PARALLEL) -m "not model and not node and not browser"
+	@$(RUN) -m pytest $(PARALLEL) --dist loadfile -m "(model or node or browser) and not alone"
 	@$(RUN) -m pytest -m alone
 
 check: setup ## the fast part: style, types, fast tests (docs are compared with the code there)
 	@$(RUN) -m ruff check .
 	@$(RUN) -m mypy --strict engine tools server
-	@$(RUN) -m pytest $(PARALLEL) -m "not model and not node and not processes"
+	@$(RUN) -m pytest $(PARALLEL) -m "not model and not node and not browser and not processes"
 
 docs: setup ## write docs/ again from the code
 	@$(RUN) -m server.docs

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -44,6 +45,10 @@ HOUSEKEEPING_SECONDS = 5.0
 STORE_FAILED_EXIT = 70
 GRACE_SECONDS = 3
 """For requests that are being answered when the daemon stops."""
+PORTS_TRIED = 20
+"""Of those that the system names, each free on 127.0.0.1, until one is free on [::1] too."""
+NO_SUCH_LOOPBACK = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+"""What a machine without IPv6 answers, on which nobody else can listen there either."""
 QUIET_SECONDS = 60.0
 """Between two reports of a tick that keeps failing the same way."""
 
@@ -170,14 +175,14 @@ def serve(engine: Engine, *, port: int = 0, idle_seconds: float) -> None:
     """Serves until the daemon stops."""
     daemon = Daemon(engine, idle_seconds)
     before = read_daemon_file(engine.workspace)
-    listener = _listen(port or (before.port if before else 0), fixed=bool(port))
+    listeners = _listen(port or (before.port if before else 0), fixed=bool(port))
     own = identity_of(os.getpid())
     if own is None:
         raise RuntimeError("a process that runs has an identity")
     record = DaemonRecord(
         pid=own.pid,
         start_ticks=own.start_ticks,
-        port=listener.getsockname()[1],
+        port=listeners[0].getsockname()[1],
         token=before.token if before else secrets.token_urlsafe(32),
         version=code_version(),
         started_at=utc_now(),
@@ -196,26 +201,52 @@ def serve(engine: Engine, *, port: int = 0, idle_seconds: float) -> None:
     ticks = threading.Thread(target=daemon.run_ticks, name="ticks", daemon=True)
     ticks.start()
     try:
-        HttpServer(config, daemon, record).run(sockets=[listener])
+        HttpServer(config, daemon, record).run(sockets=listeners)
     finally:
         daemon.stopping.set()
         ticks.join()
         if daemon.stop_servers:
             engine.servers.stop_all()
-        listener.close()
+        for listener in listeners:
+            listener.close()
 
 
-def _listen(port: int, *, fixed: bool) -> socket.socket:
-    """A listening socket on loopback: on `port` if it is free, on any other if that does not matter."""
+def _listen(port: int, *, fixed: bool) -> list[socket.socket]:
+    """Sockets that listen on loopback: on `port` if it is free, on any other if that does not matter."""
+    for wanted in (port, *(0 for _ in range(0 if fixed else PORTS_TRIED))):
+        try:
+            return _both_loopbacks(wanted)
+        except OSError as error:
+            refused = error
+    raise refused
+
+
+def _both_loopbacks(port: int) -> list[socket.socket]:
+    """127.0.0.1 and, where the machine has it, [::1], on one port.
+
+    Browsers ask [::1] first when they are told `localhost`. Were it left free, another account of this machine could answer there with a page in
+    the daemon's name, and would be handed its token.
+    """
+    first = _listener(socket.AF_INET, "127.0.0.1", port)
+    try:
+        return [first, _listener(socket.AF_INET6, "::1", first.getsockname()[1])]
+    except OSError as error:
+        if error.errno in NO_SUCH_LOOPBACK:
+            return [first]
+        first.close()
+        raise
+
+
+def _listener(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
     # The protocol is named because asyncio turns Nagle's delay off only where it is: 40 ms an answer otherwise.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
+        listener.listen()
     except OSError:
-        if fixed:
-            raise
-        listener.bind(("127.0.0.1", 0))
+        listener.close()
+        raise
     listener.set_inheritable(False)
     return listener
 

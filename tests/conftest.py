@@ -18,7 +18,7 @@ MODEL = "smollm2-135m"
 PROCESSES = ("faults/", "generate/test_servers.py", "iterate/test_iterate_run.py", "jobs/", "promote/test_records.py", "server/test_cli.py", "server/test_daemon.py", "server/test_surfaces.py", "store/", "train/test_scripted_training.py")
 """Tests that start, kill and wait for real processes, again and again: minutes, not milliseconds."""
 
-TOGETHER = ("promote/", "serve/")
+TOGETHER = ("promote/", "serve/", "server/test_pages.py")
 """Tests that share a workspace which takes a while to make: one test process runs them all."""
 
 # A shell without job control starts what it puts into the background with Ctrl-C ignored, and every child inherits that.
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if path.startswith(PROCESSES):
             item.add_marker("processes")
         if path.startswith(TOGETHER):
-            item.add_marker(pytest.mark.xdist_group(path.partition("/")[0]))
+            item.add_marker(pytest.mark.xdist_group(next(part for part in TOGETHER if path.startswith(part))))
 
 
 @pytest.fixture(scope="session")

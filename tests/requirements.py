@@ -591,6 +591,15 @@ PROMISES: tuple[Promise, ...] = (
         "A passkey approves the one request that it was shown, on its own page, with touch and verification; the page is ours alone and forbids the rest.",
         "promote/test_passkeys.py",
         "server/test_pages.py",
+        "server/test_browser.py::test_a_person_makes_a_passkey_in_a_browser_and_brings_a_version_into_production_with_it",
+        "server/test_browser.py::test_a_device_that_does_not_confirm_leaves_the_request_open_and_the_page_says_what_to_do",
+    ),
+    promise(
+        "approve.page",
+        "The pages for people do in a browser what they say, by mouse or keyboard: all that is signed is read before the device is asked, on any screen, in "
+        "light and dark, and what goes wrong is said with what to do.",
+        "server/test_browser.py",
+        "server/test_daemon.py::test_both_addresses_of_localhost_are_the_daemon_s_and_a_port_on_which_one_is_not_is_left_alone",
     ),
     promise(
         "approve.terminal",
@@ -646,6 +655,7 @@ PROMISES: tuple[Promise, ...] = (
         "A bundle's page shows movement, slices and regressions as pictures, prints, runs nothing, and says what the statement says.",
         "promote/evidence/test_evidence_page.py",
         "promote/evidence/test_bundle.py::test_a_page_that_shows_something_else_is_refused_even_when_it_is_signed",
+        "server/test_browser.py::test_the_evidence_is_read_without_javascript_and_printed_with_all_its_pictures",
     ),
     promise(
         "evidence.tool",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.evaluate.canaries import in_words, is_contaminated
-from engine.evaluate.drawing import Plot, difference_plot, plot, template
+from engine.evaluate.drawing import Plot, Row, Tone, difference_plot, plot, template
 from engine.evaluate.early_stop import spared
 from engine.evaluate.types import EvaluationSummary, Flip, Interval, PairedComparison, SplitScore
 
@@ -85,9 +85,9 @@ def render_report(
 
 
 def _subjects_plot(summary: EvaluationSummary, rivals: Sequence[Rival], headline: SplitScore) -> Plot:
-    rows = [(rival.name, _interval_of(rival.summary, headline), False) for rival in rivals]
-    rows.append((summary.subject, headline.score, True))
-    return plot([(name, found, strong) for name, found, strong in rows if found is not None])
+    rows: list[tuple[str, Interval | None, Tone]] = [(rival.name, _interval_of(rival.summary, headline), "") for rival in rivals]
+    rows.append((summary.subject, headline.score, "strong"))
+    return plot([Row(name, found, tone) for name, found, tone in rows if found is not None])
 
 
 def _interval_of(summary: EvaluationSummary, headline: SplitScore) -> Interval | None:
@@ -95,11 +95,11 @@ def _interval_of(summary: EvaluationSummary, headline: SplitScore) -> Interval |
 
 
 def _differences_plot(rivals: Sequence[Rival]) -> Plot | None:
-    return difference_plot([(f"against {rival.name}", rival.held_out.difference, False) for rival in rivals if rival.held_out is not None])
+    return difference_plot([(f"against {rival.name}", rival.held_out.difference) for rival in rivals if rival.held_out is not None])
 
 
 def _slices_plot(split: SplitScore) -> Plot | None:
-    return plot([(f"{part.slice} (n {part.score.n})", part.score, False) for part in split.slices]) if split.slices else None
+    return plot([Row(f"{part.slice} (n {part.score.n})", part.score) for part in split.slices]) if split.slices else None
 
 
 def _fingerprint_words(summary: EvaluationSummary) -> str:

@@ -1,4 +1,4 @@
-// What a passkey is asked and what it answers, as Modelsmith reads it. Pure: no page, no network.
+// What a passkey is asked and what it answers, as Modelsmith reads it, and what a person can do where there is none. No page, no network.
 
 export function base64url(buffer) {
   const text = Array.from(new Uint8Array(buffer), (byte) => String.fromCharCode(byte)).join("");
@@ -66,4 +66,18 @@ export function recordOf(credential, host, origin) {
     origin,
     counter: new DataView(data.buffer, data.byteOffset).getUint32(33),
   };
+}
+
+// Why no passkey can be asked on this page; "" where one can. Passkeys belong to names, and the daemon's is localhost.
+export function obstacleHere() {
+  if (/^[\d.]+$|^\[/.test(location.hostname)) return "Passkeys need a name: open this page as http://localhost, at the address that modelsmith prints.";
+  return window.PublicKeyCredential ? "" : "This browser has no passkeys. Open the page in another, or sign with a key in a terminal.";
+}
+
+// Browsers give one name to most of what can go wrong with a device, so that no page learns what it holds; a person must be told what it may be.
+const REFUSED = "it was cancelled or took too long, or the device holds no passkey for this, or could not check that it is you";
+const NEXT = "Try again with the device that is meant, and its PIN, fingerprint or face.";
+
+export function refusalOf(error, nothing) {
+  return error.name === "NotAllowedError" ? `${nothing}: ${REFUSED}. ${NEXT}` : error.message;
 }

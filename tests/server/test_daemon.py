@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
+import httpx2
 import pytest
 from mcp import Client as McpClient
 from mcp import StdioServerParameters
@@ -23,6 +25,21 @@ from tools.fleet import FLEET_STATUS
 from tools.learn import ITERATE
 from tools.measure import EVALUATE
 from tools.runs import CANCEL, RUN_STATUS
+
+
+def listening_at_ipv6_loopback(port: int = 0) -> socket.socket | None:
+    """Somebody else's socket; None where there is no such address, or where the port is taken."""
+    try:
+        return socket.create_server(("::1", port), family=socket.AF_INET6)
+    except OSError:
+        return None
+
+
+@pytest.fixture
+def needs_ipv6() -> None:
+    if (found := listening_at_ipv6_loopback()) is None:
+        pytest.skip("this machine has no [::1], so nobody can listen there")
+    found.close()
 
 
 def daemons(workspace: Workspace) -> list[int]:
@@ -78,6 +95,23 @@ def test_the_next_daemon_keeps_token_and_port_so_that_configured_clients_go_on(t
         after = ensure_daemon(workspace)
         assert (after.token, after.port) == (before.token, before.port)
         assert workspace.daemon_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("needs_ipv6")
+def test_both_addresses_of_localhost_are_the_daemon_s_and_a_port_on_which_one_is_not_is_left_alone(tmp_path: Path) -> None:
+    with daemon_workspace(tmp_path) as workspace:
+        before = ensure_daemon(workspace)
+        for host in ("127.0.0.1", "[::1]", "localhost"):
+            assert httpx2.get(f"http://{host}:{before.port}/health").json()["pid"] == before.pid
+        assert listening_at_ipv6_loopback(before.port) is None
+        kill_daemon(workspace)
+        with until(lambda: listening_at_ipv6_loopback(before.port)):
+            assert ensure_daemon(workspace).port != before.port
+            kill_daemon(workspace)
+            insisting = [*client_module.daemon_command(workspace), "--port", str(before.port)]
+            refused = subprocess.run(insisting, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+            assert refused.returncode != 0
+            assert "Address already in use" in refused.stderr
 
 
 def test_an_idle_daemon_goes_away_by_itself_and_one_with_a_run_stays(tmp_path: Path) -> None:

@@ -6,83 +6,36 @@ import hashlib
 import json
 import re
 import shutil
-import socket
 import subprocess
-import threading
 from collections.abc import Iterator
-from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
 
-import httpx2
 import pytest
-import uvicorn
 
-from engine.base.paths import Workspace
-from engine.engine import Engine
-from engine.promote.approvals.approvers_file import write_approvers
-from engine.promote.approvals.roster import PersonAdded
 from engine.promote.approvals.statement import challenge_of, statement_of
 from engine.promote.approvals.webauthn import parse_assertion
-from engine.promote.types import PromotionRequest
-from server.app import Operations, build_app
-from server.guard import Activity
 from server.pages import FILES, STATIC
-from tests.promote.accepted import accept_one, configure
-from tests.promote.keys import SoftPasskey, SoftSecurityKey, a_request, after, base64url, founded_by, person
-from tools.tool import call
+from tests.promote.accepted import accept_one
+from tests.promote.keys import SoftPasskey, a_request, base64url, person
+from tests.server.site import TOKEN, Site, serving
 
-TOKEN = "t" * 43
 NODE = shutil.which("node")
-
-
-class Site(NamedTuple):
-    """A workspace with a version in shadow, served; people with security keys vouch for Dora's passkey, and canary needs one."""
-
-    engine: Engine
-    http: httpx2.Client
-    passkey: SoftPasskey
-
-    def tool(self, name: str, **arguments: object) -> httpx2.Response:
-        return self.http.post(f"/api/v1/tools/{name}", json=arguments, headers={"authorization": f"Bearer {TOKEN}"})
-
-    def asked(self) -> PromotionRequest:
-        """The request that waits for canary."""
-        page = self.tool("promote", cluster="tickets", by="agent:mcp").json()
-        document = self.tool("approvals", request=page["request"]["request"]).json()["document"]
-        return PromotionRequest.model_validate(document)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    root, listener = accept_one(tmp_path_factory.mktemp("site")), socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    passkey, founder = SoftPasskey(origin=f"http://localhost:{port}"), SoftSecurityKey()
-    write_approvers(root / "approvers.json", after(founded_by("carol", founder), PersonAdded(person=person("dora", passkey)), founder))
-    text = (root / "clusters.json").read_text()
-    (root / "clusters.json").write_text(text.rstrip().removesuffix("}").rstrip() + ',\n "approvers": "approvers.json"\n}\n')
-    configure(Workspace(root), policy={"signatures": {"canary": {"level": "webauthn"}}})
-    engine = Engine.open(Workspace(root))
-    engine.promote("tickets", by="agent:mcp")
-    operations = Operations(
-        call=partial(call, engine),
-        report=engine.report,
-        signing=lambda request: engine.signing_page(request).model_dump(mode="json"),
-        evidence=engine.evidence_page,
-        drain=lambda: False,
-        stop=lambda servers: None,
-    )
-    app = build_app(operations, port=port, token=TOKEN, version="test", activity=Activity())
-    server = uvicorn.Server(uvicorn.Config(app, http="h11", log_config=None, timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    with httpx2.Client(base_url=f"http://localhost:{port}", timeout=60) as http:
-        yield Site(engine, http, passkey)
-    server.should_exit = True
-    thread.join(20)
-    assert not thread.is_alive()
-    engine.close()
+    """Canary needs a passkey's signature."""
+    with serving(accept_one(tmp_path_factory.mktemp("site")), {"canary": {"level": "webauthn"}}) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def passkey(site: Site) -> SoftPasskey:
+    """Dora's, which people with security keys vouch for."""
+    made = SoftPasskey(origin=site.origin)
+    site.enrol(person("dora", made))
+    return made
 
 
 # ---- what a browser gets ---------------------------------------------------------------------------------------------------------------
@@ -131,7 +84,7 @@ def test_every_file_of_the_pages_is_served_and_no_other() -> None:
 
 
 @pytest.mark.processes
-def test_the_request_itself_is_shown_to_whoever_has_the_token_and_on_no_other_page(site: Site) -> None:
+def test_the_request_itself_is_shown_to_whoever_has_the_token_and_on_no_other_page(site: Site, passkey: SoftPasskey) -> None:
     path = f"/api/v1/signing/{site.asked().id}"
     assert site.http.get(path).status_code == 401
     foreign = {"authorization": f"Bearer {TOKEN}", "origin": "https://evil.example"}
@@ -144,11 +97,11 @@ def test_the_request_itself_is_shown_to_whoever_has_the_token_and_on_no_other_pa
 
 
 @pytest.mark.processes
-def test_a_person_reads_the_evidence_and_signs_what_is_shown_with_a_passkey(site: Site) -> None:
+def test_a_person_reads_the_evidence_and_signs_what_is_shown_with_a_passkey(site: Site, passkey: SoftPasskey) -> None:
     request = site.asked()
     shown = site.http.get(f"/api/v1/signing/{request.id}", headers={"authorization": f"Bearer {TOKEN}"}).json()
     assert hashlib.sha256(shown["statement"].encode()).digest() == challenge_of(request)
-    assert (shown["credentials"], shown["user_verification"], shown["evidence_kept"]) == ([site.passkey.credential], True, True)
+    assert (shown["credentials"], shown["user_verification"], shown["evidence_kept"]) == ([passkey.credential], True, True)
     assert (shown["request"]["target"], shown["request"]["status"]) == ("canary", "waiting")
 
     page = site.http.get(f"/evidence/{shown['evidence']}")
@@ -158,11 +111,11 @@ def test_a_person_reads_the_evidence_and_signs_what_is_shown_with_a_passkey(site
     for digest, status in (("0" * 64, 404), ("..%2f..%2fclusters.json", 401), (request.evidence[:63], 401)):
         assert site.http.get(f"/evidence/{digest}").status_code == status
 
-    elsewhere = site.tool("approve_promotion", request=request.id, signature=site.passkey.approve(request, origin="http://localhost:1"), by="page")
+    elsewhere = site.tool("approve_promotion", request=request.id, signature=passkey.approve(request, origin="http://localhost:1"), by="page")
     assert elsewhere.json()["error"]["details"]["reason"] == "origin"
-    other = site.passkey.approve(request.model_copy(update={"nonce": "other"}))
+    other = passkey.approve(request.model_copy(update={"nonce": "other"}))
     assert site.tool("approve_promotion", request=request.id, signature=other, by="page").json()["error"]["details"]["reason"] == "other_statement"
-    moved = site.tool("approve_promotion", request=request.id, signature=site.passkey.approve(request), by="page").json()
+    moved = site.tool("approve_promotion", request=request.id, signature=passkey.approve(request), by="page").json()
     assert (moved["state"], moved["moved"]) == ("canary", True)
     assert "dora approved request" in moved["summary"]
     assert "(webauthn," in moved["summary"]

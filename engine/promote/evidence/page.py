@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from engine.base.digests import digest_of, file_sha256
 from engine.evaluate import drawing
-from engine.evaluate.drawing import LABEL_WIDTH, PLOT_WIDTH, ROW_HEIGHT, Plot, difference_plot, plot, template
+from engine.evaluate.drawing import Plot, Row, difference_plot, plot, template
 from engine.evaluate.types import Interval, SplitScore
 from engine.promote.evidence.types import ApprovedRequest, EvidencePredicate, Role, SliceChange
 
@@ -44,12 +44,11 @@ CLAUSE_WORDS = {
 
 
 class Balance(NamedTuple):
-    """A row of the picture of won and lost items, in pixels."""
+    """A row of the picture of won and lost items, in percent of its width."""
 
-    y: float
     label: str
     lost: float
-    """Width of the bar to the left."""
+    """Width of the bar to the left of the middle."""
     won: float
     text: str
 
@@ -71,15 +70,12 @@ def render_page(stated: EvidencePredicate, evidence: str, approvals: Sequence[Ap
         subjects={subject.role: subject for subject in stated.subjects},
         role_words=ROLE_WORDS,
         clause_words=CLAUSE_WORDS,
-        scores=plot([(ROLE_WORDS[role], _metric(split, stated), role == "challenger") for role, split in held_out.items()]),
-        differences=difference_plot(
-            [(f"against {ROLE_WORDS[moved.role]}", moved.comparison.difference, False) for moved in stated.found.movement]
-        ),
+        failed=[CLAUSE_WORDS[clause.name] for clause in stated.found.decision.clauses if not clause.passed],
+        scores=plot([Row(ROLE_WORDS[role], _metric(split, stated), "strong" if role == "challenger" else "") for role, split in held_out.items()]),
+        differences=difference_plot([(f"against {ROLE_WORDS[moved.role]}", moved.comparison.difference) for moved in stated.found.movement]),
         slices=_slices_plot(stated),
         slices_left_out=max(0, len(stated.found.slices) - SHOWN_SLICES),
         balance=_balance(stated),
-        balance_middle=LABEL_WIDTH + PLOT_WIDTH / 2,
-        row_height=ROW_HEIGHT,
         splits=[(role, name, split) for role in ("incumbent", "challenger") for name, split in figures[role].items()],
     )
     return page
@@ -90,19 +86,14 @@ def _metric(split: SplitScore, stated: EvidencePredicate) -> Interval:
 
 
 def _slices_plot(stated: EvidencePredicate) -> Plot | None:
-    """From before (the line's other end) to after (the dot), the largest loss first."""
+    """From before (the ring) to after (the dot), the largest loss first."""
     shown = stated.found.slices[:SHOWN_SLICES]
-    if not shown:
-        return None
-    rows = [_from_before_to_after(change) for change in shown]
-    drawn = plot([(f"{change.slice} (n {change.items})", row, change.after < change.before) for change, row in zip(shown, rows, strict=True)])
-    texts = [f"{change.before:.3f} → {change.after:.3f}  ({change.after - change.before:+.3f})" for change in shown]
-    return drawn._replace(marks=[mark._replace(text=text) for mark, text in zip(drawn.marks, texts, strict=True)])
+    return plot([_slice_row(change) for change in shown]) if shown else None
 
 
-def _from_before_to_after(change: SliceChange) -> Interval:
-    low, high = sorted((change.before, change.after))
-    return Interval(mean=change.after, low=low, high=high, n=change.items, clusters=change.items)
+def _slice_row(change: SliceChange) -> Row:
+    after = Interval(mean=change.after, low=change.after, high=change.after, n=change.items, clusters=change.items)
+    return Row(f"{change.slice} (n {change.items})", after, "bad" if change.after < change.before else "", change.before)
 
 
 def _balance(stated: EvidencePredicate) -> list[Balance]:
@@ -110,28 +101,25 @@ def _balance(stated: EvidencePredicate) -> list[Balance]:
     words = {"held_out": "held-out", "core": "core", "reserve": "reserve"}
     rows = [(words[each.split], each.won, each.lost) for each in stated.found.regressions]
     rows += [(change.slice, change.won, change.lost) for change in stated.found.slices[:SHOWN_SLICES]]
-    scale = PLOT_WIDTH / 2 / max(1, *(max(won, lost) for _, won, lost in rows))
-    return [
-        Balance(
-            y=ROW_HEIGHT * (number + 0.5),
-            label=drawing.shortened(label),
-            lost=round(lost * scale, 1),
-            won=round(won * scale, 1),
-            text=f"{won} won, {lost} lost",
-        )
-        for number, (label, won, lost) in enumerate(rows)
-    ]
+    scale = 50 / max(1, *(max(won, lost) for _, won, lost in rows))
+    return [Balance(label, round(lost * scale, 2), round(won * scale, 2), f"{won} won, {lost} lost") for label, won, lost in rows]
 
 
 _TEMPLATE = """{% extends "layout" %}
 {% from "drawing" import draw, split_cells, split_header, told %}
 {% block title %}{{ stated.cluster }}: evidence for {{ stated.version }}{% endblock %}
 {% block main %}
-<h1>{{ stated.cluster }}: evidence for {{ stated.version }}</h1>
+<h1>{{ stated.cluster }}: evidence for <span class="whole">{{ stated.version }}</span></h1>
 <p class="soft">Made {{ stated.made_at }} for the domain {{ stated.domain }}.
 Trained from {{ stated.lineage.model }} ({{ stated.lineage.licence }}).</p>
-<p>Verdict: {% if decision.verdict == "accept" %}<b class="good">accepted</b>{% else %}<b class="bad">rolled back</b>{% endif %},
-in attempt {{ decision.attempt }} on these held-out items. {{ decision.detectable }}</p>
+
+<div class="verdict{% if decision.verdict != "accept" %} against{% endif %}">
+<p>Verdict: {% if decision.verdict == "accept" %}<b class="good">accepted</b>{% else %}<b class="bad">rolled back</b>{% endif %}</p>
+<p>{% if failed %}{{ failed|length }} of {{ decision.clauses|length }} conditions {{ "does" if failed|length == 1 else "do" }} not hold:
+{{ failed|join(", ") }}.{% else %}All {{ decision.clauses|length }} conditions hold.{% endif %}</p>
+<p class="soft">Attempt {{ decision.attempt }} on these held-out items. {{ decision.detectable }}</p>
+</div>
+
 <p>Evidence <code>{{ read_aloud }}</code>: the digits that must stand where you sign.<br>
 <span class="soft">In full <code>{{ evidence }}</code></span></p>
 
@@ -159,8 +147,8 @@ count as one piece of evidence.
 {% endfor %}
 
 <h2>What the verdict rests on</h2>
-<div class="wide"><table>
-<tr><th>condition</th><th></th><th>what was found</th></tr>
+<div class="wide"><table class="clauses">
+<tr><th>condition</th><th class="number">outcome</th><th>what was found</th></tr>
 {% for clause in decision.clauses %}
 <tr><td>{{ clause_words[clause.name] }}</td>
 <td class="number">{% if clause.passed %}<b class="good">holds</b>{% else %}<b class="bad">does not hold</b>{% endif %}</td>
@@ -171,35 +159,38 @@ count as one piece of evidence.
 {% if slices is not none %}
 <h2>Slices of held-out</h2>
 {{ draw(slices, "slices before and after") }}
-<p class="soft">A line leads from the {{ metric }} before to the dot after; a slice that lost stands out, the largest loss first. Slices with fewer
+<p class="soft">A line leads from the {{ metric }} before (the ring) to the one after (the dot); a slice that lost is red, the largest loss
+first. Slices with fewer
 than {{ stated.rules.acceptance.slice_minimum }} items say too much about single items and are left out.
 {% if slices_left_out %}{{ slices_left_out }} more gained at least as much.{% endif %}</p>
 {% endif %}
 
 <h2>Won and lost items</h2>
-<div class="wide"><svg viewBox="0 0 {{ widths|sum }} {{ row_height * balance|length + 8 }}" role="img" aria-label="items won and lost">
-<line class="zero" x1="{{ balance_middle }}" y1="0" x2="{{ balance_middle }}" y2="{{ row_height * balance|length }}"/>
+<ul class="plot" aria-label="items won and lost">
 {% for row in balance %}
-<text x="{{ widths[0] - 14 }}" y="{{ row.y + 4.5 }}" text-anchor="end">{{ row.label }}</text>
-<rect class="lost" x="{{ balance_middle - row.lost }}" y="{{ row.y - 7 }}" width="{{ row.lost }}" height="14"/>
-<rect class="won" x="{{ balance_middle }}" y="{{ row.y - 7 }}" width="{{ row.won }}" height="14"/>
-<text x="{{ widths[0] + widths[1] + 16 }}" y="{{ row.y + 4.5 }}">{{ row.text }}</text>
+<li><span class="label">{{ row.label }}</span>
+<svg aria-hidden="true">
+<rect class="lost" x="{{ (50 - row.lost)|round(2) }}%" y="25%" width="{{ row.lost }}%" height="50%"/>
+<rect class="won" x="50%" y="25%" width="{{ row.won }}%" height="50%"/>
+<line class="zero" x1="50%" y1="0" x2="50%" y2="100%"/>
+</svg>
+<span class="value">{{ row.text }}</span></li>
 {% endfor %}
-</svg></div>
+</ul>
 <p class="soft">Won: failed before and passes now. Lost: passed before and fails now. An item that keeps its side is not drawn.</p>
 
 <h2>By split</h2>
 <div class="wide"><table>
-<tr><th></th><th>split</th>{{ split_header() }}</tr>
+<tr><th>subject</th><th>split</th>{{ split_header() }}</tr>
 {% for role, name, split in splits %}
-<tr><td>{{ role_words[role] }}</td><td>{{ name|replace("_", "-") }}</td>
+<tr><td>{{ role_words[role] }}</td><td class="whole">{{ name|replace("_", "-") }}</td>
 {{ split_cells(split) }}</tr>
 {% endfor %}
 </table></div>
 
 <h2>What an answer takes</h2>
 <div class="wide"><table>
-<tr><th></th><th class="number">p50</th><th class="number">p95</th><th class="number">answers made</th><th class="number">tokens an answer</th>
+<tr><th>subject</th><th class="number">p50</th><th class="number">p95</th><th class="number">answers made</th><th class="number">tokens an answer</th>
 <th>weights that answered</th></tr>
 {% for role, subject in subjects.items() if role != "floor" %}
 <tr><td>{{ role_words[role] }}</td><td class="number">{{ subject.latency_p50_seconds|seconds }}</td>
