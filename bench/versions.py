@@ -47,11 +47,11 @@ def make_version(
     with tempfile.TemporaryDirectory() as place:
         run, evaluation = Path(place) / "train", Path(place) / "evaluate"
         trained = run_worker(setting, "train", _train_job(setting, plan, rows, adapter, Path(place)), plan.seed, run)
+        if keep is not None:
+            shutil.copytree(run / trained["output"]["adapter_dir"], keep, dirs_exist_ok=True)
         told = _evaluate_job(setting, _weights(run, trained["output"]), subject)
         measured = run_worker(setting, "evaluate", told, setting.seed, evaluation)
         results = [ItemResult.model_validate(row) for row in read_jsonl(evaluation / "outputs/results.jsonl")]
-        if keep is not None:
-            shutil.copytree(run / trained["output"]["adapter_dir"], keep, dirs_exist_ok=True)
         curve = run / "outputs/rewards.json"
         rewards = read_json(curve) if curve.is_file() else []
     return Version(
