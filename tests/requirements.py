@@ -561,6 +561,18 @@ PROMISES: tuple[Promise, ...] = (
         "serve/test_rollback.py::test_a_daemon_killed_at_any_step_leaves_the_version_before_or_after",
     ),
     promise(
+        "promote.rollback.drilled",
+        "The seconds of a drill, there and back, are kept in the log and shown with the evidence of the versions that are judged after it.",
+        "serve/test_rollback.py::test_the_seconds_of_a_drill_are_in_the_log_and_in_the_evidence_and_its_page",
+        "promote/test_records.py::test_of_drills_the_newest_counts_in_which_both_versions_were_proved",
+        "promote/evidence/test_evidence_page.py::test_a_drill_is_said_with_both_ways_and_whether_a_server_had_to_start",
+    ),
+    promise(
+        "evidence.signed_stays",
+        "While a version serves, its evidence is the statement that people signed for, whatever was measured since.",
+        "promote/test_signed_promotion.py::test_what_people_let_serve_keeps_the_evidence_that_they_signed_until_it_is_rolled_back",
+    ),
+    promise(
         "promote.rollback.proved",
         "Whatever comes to serve was proved by fingerprint on the server that answers; flips happen in seconds under requests, and none of them fails.",
         "serve/test_rollback.py",

@@ -4,6 +4,7 @@
     promotion_request   one row a request, with what became of it
     approval            one row a person's signature, kept whole
     transition          one row a transition, with its gate as it was found; nothing is ever taken out
+    drill               one row a drill that went there and back, with the seconds of both ways
 
 A command names the state and the revision that whoever asked has seen, and for the state that serves also the version that served then: of
 promotions that race one is taken, and the others are refused with what stands (StateConflict). The transition, its row and its event are one
@@ -38,7 +39,7 @@ from engine.promote.requests import (
     refuse_uncounted,
     takes_over,
 )
-from engine.promote.types import Approval, Check, PromotionRequest, State, StoredRequest, Transition, VersionState
+from engine.promote.types import Approval, Check, Drill, PromotionRequest, State, StoredRequest, Transition, VersionState
 from engine.store.events import append_event
 from engine.store.migrations import Migration
 from engine.store.store import Cursor, StageTables, Store
@@ -115,6 +116,11 @@ def roll_back(
         "reason": reason,
     }
     return VersionState.model_validate(store.submit("roll_back", arguments))
+
+
+def record_drill(store: Store, cluster: str, drill: Drill, *, actor: str, reason: str) -> None:
+    """Keeps how long a drill took that has ended. A command of its own: the way back is not over before its flip is on disk."""
+    store.submit("record_drill", {"cluster": cluster, "drill": drill.model_dump(mode="json"), "actor": actor, "reason": reason})
 
 
 def record_refusal(store: Store, request_id: str, *, by: str, code: str, reason: str, signature: str) -> None:
@@ -254,6 +260,17 @@ def _roll_back(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> 
         data={"from": replaces, "to": standing.version, "proof": arguments["proof"], "drill": arguments["drill"]},
     )  # fmt: skip
     return _standing(cursor, cluster, standing.version).model_dump(mode="json")
+
+
+def _record_drill(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
+    cursor.execute(
+        "INSERT INTO drill (seq, cluster, record) VALUES (?, ?, ?)", [seq, arguments["cluster"], json.dumps(arguments["drill"], sort_keys=True)]
+    )
+    append_event(
+        cursor, seq=seq, at=at, kind="rollback_drilled", subject=arguments["cluster"], actor=arguments["actor"], reason=arguments["reason"],
+        data=arguments["drill"],
+    )  # fmt: skip
+    return {}
 
 
 def _refuse_approval(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
@@ -406,6 +423,7 @@ TABLES = StageTables(
                 "GROUP BY cluster, version",
             ),
         ),
+        Migration("promote-2", ("CREATE TABLE drill (seq BIGINT PRIMARY KEY, cluster VARCHAR NOT NULL, record JSON NOT NULL)",)),
     ),
     reducers={
         "take_transition": _take,
@@ -413,6 +431,7 @@ TABLES = StageTables(
         "approve_promotion": _approve,
         "refuse_approval": _refuse_approval,
         "roll_back": _roll_back,
+        "record_drill": _record_drill,
     },
 )
 
@@ -446,6 +465,13 @@ def serving_since(store: Store, cluster: str, version: str) -> str:
     state = state_of(store, cluster, version).state
     rows = store.read("SELECT max(moved_at) FROM transition WHERE cluster = ? AND version = ? AND target = ?", [cluster, version, state])
     return str(rows[0][0])
+
+
+def last_drill(store: Store, cluster: str) -> Drill | None:
+    """The newest drill of a cluster in which both versions were proved to answer; None where none was. (Of what is served elsewhere, a drill moves
+    a name, and its seconds say nothing.)"""
+    rows = store.read("SELECT record FROM drill WHERE cluster = ? ORDER BY seq DESC", [cluster])
+    return next((drill for (record,) in rows if (drill := Drill.model_validate_json(record)).proved), None)
 
 
 def approvals(store: Store) -> list[Approval]:

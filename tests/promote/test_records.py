@@ -21,6 +21,7 @@ from engine.generate.types import FingerprintReport
 from engine.promote import records
 from engine.promote.chains import CHAINS, leaving, onward
 from engine.promote.requests import status_of
+from engine.promote.types import Drill
 from engine.store.events import events_of
 from engine.store.rebuild import verify
 from engine.store.store import Store
@@ -358,6 +359,15 @@ def test_a_rollback_gives_the_place_back_to_the_version_before_in_one_command(st
     assert records.serving_since(store, CLUSTER, A) == into.moved_at
 
 
+def test_of_drills_the_newest_counts_in_which_both_versions_were_proved(store: Store) -> None:
+    drills = [DRILL.model_copy(update={"seconds": seconds, "proved": proved}) for seconds, proved in ((1.0, True), (2.0, True), (3.0, False))]
+    assert records.last_drill(store, CLUSTER) is None
+    for drill in drills:
+        records.record_drill(store, CLUSTER, drill, actor="ada", reason="drill")
+    assert records.last_drill(store, CLUSTER) == drills[1]
+    assert records.last_drill(store, "other") is None
+
+
 def test_after_a_drill_the_version_may_come_back_and_after_a_rollback_it_takes_signatures(store: Store) -> None:
     for version in (A, B, C):
         promoted(store, version)
@@ -562,6 +572,8 @@ def test_a_process_killed_over_a_promotion_leaves_the_state_before_or_after_it(w
     assert verify(workspace, STAGES).differing == ()
 
 
+DRILL = Drill(serving=B, to=A, seconds=2.3, back_seconds=0.9, warm=True, proved=True, drilled_at="2026-11-21T12:00:00.000Z")
+
 STEPS = st.tuples(
     st.sampled_from([A, B, C]),
     st.sampled_from(["accept", "reject", "onward", "back", "sign", "sign as Bob", "wait", "roll back", "drill"]),
@@ -591,6 +603,7 @@ def act_once(store: Store, times: Times, version: str, act: str) -> None:
         judge(store, version, accepted=act == "accept")
     elif act in ("roll back", "drill"):
         roll_back(store, version, drill=act == "drill")
+        records.record_drill(store, CLUSTER, DRILL, actor="ada", reason="drill")
     elif act == "wait":
         times.pass_hours(30)
     elif act == "back":
@@ -607,7 +620,7 @@ def act_once(store: Store, times: Times, version: str, act: str) -> None:
             sign(store, stored.request, "Bob" if act.endswith("Bob") else "Ada")
 
 
-TABLES = ("version_state", "promotion_request", "approval", "transition", "event")
+TABLES = ("version_state", "promotion_request", "approval", "transition", "drill", "event")
 
 
 def tables(store: Store) -> dict[str, list[Any]]:

@@ -27,6 +27,7 @@ from engine.iterate.steps import PROFILE
 from engine.iterate.types import IterateJob
 from engine.jobs import records as runs
 from engine.loading import load_clusters
+from engine.promote import records as promotions
 from engine.promote.evidence.types import ApprovedRequest, BundleInputs, GuardResults, Lineage, MeasuredSubject, Operations, Role, Rollback
 from engine.store import lineage
 from engine.store.artifacts import Artifacts
@@ -71,7 +72,8 @@ def find_sources(store: Store, artifacts: Artifacts, workspace: Workspace, clust
     ceiling = _best(store, [each.evaluation_id for each in alike if each.cluster in ceilings and each.subject == BASE])
     if ceiling is not None:
         evaluations["ceiling"] = ceiling
-    rollback = _rollback(store, artifacts, workspace, iteration.incumbent, _job(store, accepted))
+    posture = _rollback(store, artifacts, workspace, iteration.incumbent, _job(store, accepted))
+    rollback = posture.model_copy(update={"drill": promotions.last_drill(store, cluster)})
     return Sources(cluster, version, accepted, evaluations, _guard(store, accepted), rollback, compiled)
 
 

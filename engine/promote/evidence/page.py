@@ -209,7 +209,9 @@ Capacity: {{ "%.1f"|format(stated.operations.capacity_per_second) }} answers a s
 <p>{{ "The base model" if stated.rollback.adapter is none else stated.rollback.to }} answers again{%
 if stated.rollback.adapter %} (adapter <code>{{ stated.rollback.adapter[:12] }}</code>){% endif %}.
 {% if stated.rollback.in_registry %}Its weights are at hand.{% else %}<b class="bad">Its weights are not there any more.</b>{% endif %}
-{% if stated.rollback.drill_seconds is not none %}The last drill took {{ stated.rollback.drill_seconds|seconds }}.{% endif %}</p>
+{% if stated.rollback.drill is not none %}{% set drill = stated.rollback.drill %}
+In the last drill, {{ drill.drilled_at }}, {{ drill.to }} answered in the place of {{ drill.serving }} after {{ drill.seconds|seconds }}{{
+"" if drill.warm else ", with the start of its server" }}; the way back took {{ drill.back_seconds|seconds }}.{% endif %}</p>
 
 <h2>Approvals</h2>
 {% for each in approvals %}

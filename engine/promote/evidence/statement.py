@@ -168,7 +168,7 @@ def _absent(inputs: BundleInputs) -> tuple[str, ...]:
         (inputs.operations.latency_budget_p95_seconds is None, "The domain sets no budget for latency."),
         (inputs.operations.cost_per_decision_usd is None, "Cost per decision was not measured."),
         (inputs.operations.capacity_per_second is None, "Capacity was not measured."),
-        (inputs.rollback.drill_seconds is None, "No rollback drill is recorded."),
+        (inputs.rollback.drill is None, "No rollback drill is recorded."),
         (inputs.stability is None, "How steady the incumbent's answers are was not measured."),
     ]
     return tuple(sentence for absent, sentence in missing if absent)

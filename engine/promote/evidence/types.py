@@ -11,7 +11,7 @@ from engine.base.record import Record
 from engine.config import Acceptance
 from engine.evaluate.types import Canaries, EvaluationSummary, ItemResult, PairedComparison, ScoreIdentity, Split, SplitScore, Stability
 from engine.iterate.types import Decision
-from engine.promote.types import Approval, PromotionRequest
+from engine.promote.types import Approval, Drill, PromotionRequest
 
 Role = Literal["challenger", "incumbent", "base", "floor", "ceiling"]
 """What a subject is in the comparison: the version that is to be promoted, what it replaced, the model that it was trained from, the baseline
@@ -74,8 +74,8 @@ class Rollback(Record):
     """Digest of its adapter; null for the base."""
     in_registry: bool
     """Its weights were at hand when the bundle was made."""
-    drill_seconds: float | None = None
-    """How long the last drill took; null where none was recorded."""
+    drill: Drill | None = None
+    """The cluster's last drill, whichever version served then; null where none was recorded."""
 
 
 class Operations(Record):

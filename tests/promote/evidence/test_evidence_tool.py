@@ -83,7 +83,7 @@ def test_the_bundle_of_the_version_that_stands_verifies_and_says_what_the_loop_s
     assert "of 4 canaries" in page.conditions[-2]
     predicate = payload_of(promoted.engine.workspace.root / page.bundle)["predicate"]
     assert predicate["lineage"]["rows"] == iteration.rows
-    assert predicate["rollback"] == {"to": "base", "adapter": None, "in_registry": True, "drill_seconds": None}
+    assert predicate["rollback"] == {"to": "base", "adapter": None, "in_registry": True, "drill": None}
     assert (promoted.engine.workspace.root / page.page).read_text().startswith("<!doctype html>")
 
 
