@@ -568,6 +568,21 @@ PROMISES: tuple[Promise, ...] = (
         "promote/evidence/test_evidence_page.py::test_a_drill_is_said_with_both_ways_and_whether_a_server_had_to_start",
     ),
     promise(
+        "evidence.operations",
+        "Evidence says latency, answers and tokens a second and machine seconds a decision as they were measured; money only at a price that somebody "
+        "gave, and what was not measured is said to be absent.",
+        "promote/evidence/test_bundle.py::test_what_the_measurement_took_is_said_and_money_only_where_somebody_gave_a_price",
+        "promote/evidence/test_bundle.py::test_what_the_cache_answered_is_no_capacity",
+        "promote/evidence/test_evidence_tool.py::test_the_measurement_gives_capacity_and_seconds_and_a_price_gives_money_in_a_new_bundle",
+        "config/test_loading.py::test_a_mistake_in_clusters_json_is_named_by_path_value_and_expectation",
+    ),
+    promise(
+        "evidence.ceiling",
+        "The best teacher, endpoint or larger model that was measured on the same items is the ceiling; where there is none, the evidence says so.",
+        "promote/evidence/test_bundle.py::test_the_ceiling_is_looked_for_among_teachers_endpoints_and_larger_models",
+        "promote/evidence/test_evidence_tool.py::test_a_teacher_that_is_measured_later_becomes_the_ceiling_of_a_new_bundle",
+    ),
+    promise(
         "evidence.signed_stays",
         "While a version serves, its evidence is the statement that people signed for, whatever was measured since.",
         "promote/test_signed_promotion.py::test_what_people_let_serve_keeps_the_evidence_that_they_signed_until_it_is_rolled_back",
