@@ -76,7 +76,7 @@ class Engine:
         self.artifacts = Artifacts(workspace.artifacts)
         self.servers = ModelServers(workspace)
         self.supervisor = Supervisor(store, self.artifacts, workspace)
-        context = LoopContext(store, self.artifacts, workspace, self.supervisor, self.servers, clock)
+        context = LoopContext(store, self.artifacts, workspace, self.supervisor, self.servers, clock, partial(promotions.rolled_back_since, store))
         self.supervisor.drive("iterate", IterateDriver(context))
         machine = Machine(workspace.root)
         listed = ListedSignatures(partial(named_list, workspace), partial(promotions.approvals, store))

@@ -561,6 +561,16 @@ PROMISES: tuple[Promise, ...] = (
         "serve/test_rollback.py::test_a_daemon_killed_at_any_step_leaves_the_version_before_or_after",
     ),
     promise(
+        "promote.rollback.incumbent",
+        "After a rollback the loop begins with the version that serves, or with what is left, says so in plan, ledger and log, and does not accept the "
+        "weights that were rolled back.",
+        "promote/test_promoting.py::test_after_it_is_rolled_back_the_loop_begins_with_what_is_left_and_does_not_bring_the_same_weights_back",
+        "promote/test_records.py::test_with_the_version_that_serves_the_loop_s_incumbent_changes_and_says_why",
+        "promote/test_records.py::test_a_version_that_is_let_serve_again_becomes_the_incumbent_again",
+        "promote/test_records.py::test_what_is_taken_back_before_it_serves_leaves_the_loop_the_newest_version_that_is_left",
+        "serve/test_rollback.py::test_what_was_rolled_back_takes_signatures_to_come_back",
+    ),
+    promise(
         "promote.rollback.drilled",
         "The seconds of a drill, there and back, are kept in the log and shown with the evidence of the versions that are judged after it.",
         "serve/test_rollback.py::test_the_seconds_of_a_drill_are_in_the_log_and_in_the_evidence_and_its_page",

@@ -28,7 +28,7 @@ from engine.generate.jobs import PrepareJob
 from engine.generate.prepared import find_prepared
 from engine.generate.types import PreparedBase
 from engine.iterate import records
-from engine.iterate.clauses import canaries_clause, no_harm_clause
+from engine.iterate.clauses import canaries_clause, no_harm_clause, rolled_back_clause
 from engine.iterate.decide import Outcome, decide, refuse_early, stop_reason, with_clause
 from engine.iterate.held_out import anchor_score, held_out_items, held_out_notes, held_out_state, must_stop, rotation_reason
 from engine.iterate.measure import BASE, early_stop
@@ -61,6 +61,7 @@ class Campaign(Steps):
         measured_base = self.measure("0.measure_base", BASE, base, compiled)
         incumbent = self.incumbent(measured_base, base, compiled)
         while (reason := self.stop_reason(incumbent, compiled)) is None:
+            self.refuse_other_incumbent(incumbent)
             incumbent = self.play_round(incumbent, floor, base, compiled)
         self.finish(reason, measured_base, floor, incumbent, compiled)
 
@@ -112,6 +113,13 @@ class Campaign(Steps):
         measured = self.measure("1.measure_incumbent", self.job.incumbent, base, compiled)
         refuse_contaminated(measured.summary)
         return measured
+
+    def refuse_other_incumbent(self, incumbent: Measured) -> None:
+        """Raises StateConflict before a round that could not be recorded: a rollback may have given the cluster another incumbent meanwhile."""
+        number, cluster = len(self.ledger) + 1, str(self.run.cluster)
+        if f"{number}.curate" not in self.children:
+            stands = records.cluster_state(self.context.store, cluster).incumbent
+            records.refuse_other_incumbent(cluster, f"round {number} of {self.run.id}", incumbent.subject, stands)
 
     def play_round(self, incumbent: Measured, floor: Measured | None, base: PreparedBase, compiled: CompiledDomain) -> Measured:
         """One round, from the incumbent's failures to the decision; returns the incumbent after it."""
@@ -204,6 +212,8 @@ class Campaign(Steps):
         decision = self.decision(incumbent, challenger, floor, compiled, lost_items(failures, left))
         if compiled.canaries:
             decision = with_clause(decision, canaries_clause(len(compiled.canaries), challenger.summary.canaries))
+        if since := self.context.rolled_back_since(str(self.run.cluster), challenger.subject):
+            decision = with_clause(decision, rolled_back_clause(challenger.subject, since))
         if decision.verdict == "accept" and (guard := self.no_harm(number, challenger, base, compiled)) is not None:
             decision = with_clause(decision, guard)
         found = self.found(incumbent, compiled)

@@ -131,7 +131,7 @@ def _notes(
     iterations: Sequence[Iteration],
     structured_effect: PairedComparison | None,
 ) -> list[str]:
-    notes: list[str] = []
+    notes = [job.incumbent_because] if job.incumbent_because else []
     if iterations:
         notes.extend(tried_note(iterations[0].tried))
         last = iterations[-1]

@@ -26,6 +26,8 @@ class IterateJob(Record):
     device: Device
     incumbent: str
     """Version id, or `base`."""
+    incumbent_because: str = ""
+    """Why that is the incumbent, where no round has made it that: what was taken back, in a sentence. Empty where one has."""
     rehearse_digest: str | None = None
     """Of the domain whose rows are rehearsed; null where the domain names none."""
     no_harm_digest: str | None = None
@@ -39,7 +41,7 @@ class IterateJob(Record):
 class Clause(Record):
     """One condition of acceptance, with its figure and its limit."""
 
-    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "no_harm", "canaries", "complete", "early_stop"]
+    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "no_harm", "canaries", "complete", "early_stop", "rolled_back"]
     passed: bool
     sentence: str
     """What was found, with figures."""

@@ -26,7 +26,7 @@ from engine.errors import ArtifactCorrupt, EvidenceRefused, NotFound
 from engine.iterate import records as loop
 from engine.iterate.measure import BASE
 from engine.loading import load_clusters
-from engine.operations.named import named_cluster
+from engine.operations.named import named_cluster, why_the_base
 from engine.promote import records as promotions
 from engine.promote.chains import DEPRECATED, serves
 from engine.promote.evidence import records
@@ -93,7 +93,7 @@ class Evidencing:
         incumbent = loop.cluster_state(self.store, cluster).incumbent
         if incumbent == BASE:
             raise NotFound(
-                f"cluster {cluster} has accepted no version yet, so there is nothing to promote", next_step=f"Call iterate(cluster={cluster!r})."
+                why_the_base(self.store, cluster), next_step=f"Name a version, or call iterate(cluster={cluster!r})."
             )
         return incumbent
 

@@ -132,6 +132,7 @@ def test_the_seconds_of_a_drill_are_in_the_log_and_in_the_evidence_and_its_page(
 def test_what_was_rolled_back_takes_signatures_to_come_back(caller: Caller) -> None:
     page = caller.call("rollback", cluster="tickets", to=caller.before)
     assert page["next"][0]["arguments"] == {"cluster": "tickets", "subject": caller.serving}
+    assert caller.call("fleet_status")["clusters"][0]["incumbent"] == caller.before, "the next round begins with what serves"
     with pytest.raises(StateConflict, match="no version served tickets before"):
         caller.call("rollback", cluster="tickets")
     with pytest.raises(StateConflict, match=f"{caller.serving} is not among the versions that served"):
