@@ -36,10 +36,10 @@ from engine.iterate.methods import method_of
 from engine.iterate.propose import LOOP_DRAFTS, PERSISTENT_ROUNDS, for_a_teacher, lasting_patterns, stage_after_run
 from engine.iterate.scheduling import noted
 from engine.iterate.steps import LoopContext, Measured, Steps, Waiting
-from engine.iterate.summary import final_score, iterate_output
+from engine.iterate.summary import final_score, iterate_output, refused_score
 from engine.iterate.teaching import draft_job, draft_note, floor_bar, taught_rows, teach_job, teacher_note
 from engine.iterate.training import RoundTraining
-from engine.iterate.types import Clause, Decision, Iteration, PatternCount
+from engine.iterate.types import Clause, Decision, Iteration, PatternCount, RefusedScore
 from engine.jobs import records as runs
 from engine.jobs.types import Run
 from engine.train import records as versions
@@ -296,7 +296,7 @@ class Campaign(Steps):
     def finish(self, outcome: Outcome, base: Measured, floor: Measured | None, final: Measured, compiled: CompiledDomain) -> None:
         """Stages drafts, then writes the run's output."""
         drafted = self.stage_drafts(final, compiled)
-        challengers = [self.challenger(iteration) for iteration in self.ledger if iteration.stopped_early is None]
+        sound = [each for each in map(self.challenger, self.ledger) if not is_contaminated(each.summary.canaries)]
         named = {measured.evaluation_id: measured for measured in (base, floor, final) if measured is not None}
         output = iterate_output(
             self.job,
@@ -307,7 +307,8 @@ class Campaign(Steps):
             base=final_score(base.evaluation_id, base.summary),
             floor=None if floor is None else final_score(floor.evaluation_id, floor.summary),
             final=final_score(final.evaluation_id, final.summary),
-            challengers=[final_score(each.evaluation_id, each.summary) for each in challengers if not is_contaminated(each.summary.canaries)],
+            challengers=[final_score(each.evaluation_id, each.summary) for each in sound if each.summary.stopped_early is None],
+            refused=self.refused_scores(sound, compiled),
             held_out={evaluation_id: self.results(measured, "held_out") for evaluation_id, measured in named.items()},
             final_summary=final.summary,
             iterations=self.ledger,
@@ -320,6 +321,17 @@ class Campaign(Steps):
             update={"held_out_use": state, "anchor": anchors, "notes": (*output.notes, *notes, *self.teacher_notes(), *drafted)}
         )
         self.context.supervisor.finish_driver(self.run, state="succeeded", output=output.model_dump(mode="json"))
+
+    def refused_scores(self, challengers: Sequence[Measured], compiled: CompiledDomain) -> list[RefusedScore]:
+        """What is known of those whose measurement stopped early."""
+        metric = compiled.domain.eval.accept.metric
+        against = {row.challenger_evaluation: row.incumbent_evaluation for row in self.ledger}
+        found = []
+        for each in challengers:
+            if (stopped := each.summary.stopped_early) is not None:
+                before = measurements.summary(self.context.store, against[each.evaluation_id])
+                found.append(refused_score(metric, each.evaluation_id, each.summary, stopped, before))
+        return found
 
     def stage_drafts(self, final: Measured, compiled: CompiledDomain) -> tuple[str, ...]:
         """Stages drafts for the largest pattern that training did not move: a usable teacher's first, then variants by transformation. Says what the

@@ -123,6 +123,22 @@ class FinalScore(Record):
     schema_valid: float | None = None
 
 
+class RefusedScore(Record):
+    """The best of challengers that have no held-out score, because the measurement of each ended when its refusal was certain."""
+
+    subject: str
+    evaluation_id: str
+    core: Interval
+    """Its core figure in the domain's metric. Rounds learn from core, so it says less than a held-out one and decides nothing."""
+    core_before: Interval
+    """The incumbent's that it was judged against."""
+    asked: int
+    """Held-out items that were asked. It ended because of how those went, so their mean would be no fair score, and is not said."""
+    of: int
+    because: str
+    """What could not be met any more, in words."""
+
+
 class IterateOutput(Record):
     """What an iterate run leaves behind."""
 
@@ -137,6 +153,8 @@ class IterateOutput(Record):
     """The version that answers now."""
     best_challenger: FinalScore | None
     """When nothing was accepted: the challenger that came closest, among those that were measured in full."""
+    best_refused: RefusedScore | None = None
+    """When nothing was accepted and no challenger was measured in full: the best of them on core, and why nothing more is known."""
     accepted: tuple[str, ...]
     """Versions accepted in this run."""
     against_base: PairedComparison | None
