@@ -323,7 +323,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.sampled_from(["models", "clusters", "clusters.travel", "models.smollm2-135m.weights", "hosts.local", "budgets.default"]),
     value=json_values,
@@ -337,7 +337,7 @@ def test_no_value_anywhere_in_clusters_json_does_worse_than_a_clear_refusal(work
         assert error.details["problems"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.sampled_from(
         ["contract", "contract.output", "contract.output.json_schema", "data.splits", "eval", "eval.checks", "eval.checks.0", "eval.floor"]
@@ -353,7 +353,7 @@ def test_no_value_anywhere_in_domain_yaml_does_worse_than_a_clear_refusal(worksp
         assert error.details["problems"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60) | st.text(alphabet="[]{}&*!:-,#'\"\n <ab1|>%@`?", max_size=60).map(str.encode))
 def test_no_bytes_do_worse_than_a_sentence(data: bytes) -> None:
     try:

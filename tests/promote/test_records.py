@@ -626,7 +626,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(STEPS, min_size=20, max_size=60))
 def test_no_order_of_commands_serves_unsigned_or_leaves_anything_half_done(steps: list[tuple[str, str]]) -> None:
     times = Times()

@@ -109,7 +109,7 @@ def test_the_ceiling_is_looked_for_among_teachers_endpoints_and_larger_models() 
 # ---- altered ---------------------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([*FILES, MANIFEST]), st.integers(0), st.integers(1, 255))
 def test_a_flipped_byte_anywhere_in_any_file_is_refused_by_both_verifiers(
     copied: Callable[[], Path], key: Ed25519PrivateKey, public_key_file: Path, name: str, position: int, flip: int
