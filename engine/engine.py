@@ -76,7 +76,7 @@ class Engine:
         self.artifacts = Artifacts(workspace.artifacts)
         self.servers = ModelServers(workspace)
         self.supervisor = Supervisor(store, self.artifacts, workspace)
-        context = LoopContext(store, self.artifacts, workspace, self.supervisor, self.servers, clock)
+        context = LoopContext(store, self.artifacts, workspace, self.supervisor, self.servers, clock, partial(promotions.rolled_back_since, store))
         self.supervisor.drive("iterate", IterateDriver(context))
         machine = Machine(workspace.root)
         listed = ListedSignatures(partial(named_list, workspace), partial(promotions.approvals, store))
@@ -86,7 +86,7 @@ class Engine:
         self._promoting = Promoting(
             workspace, store, clock, signing or listed, evidence or self._evidencing.of, self._exporting.anew, self.production.prove
         )
-        self._rolling_back = RollingBack(workspace, store, self.artifacts, self.production)
+        self._rolling_back = RollingBack(workspace, store, self.artifacts, self.production, clock)
         self._overview = Overview(workspace, store, self.supervisor, self.servers, machine, self._promoting)
         self._submitting = Submitting(workspace, store, self.artifacts, self.supervisor, machine)
         self._following = Following(store, self.supervisor)

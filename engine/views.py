@@ -288,6 +288,8 @@ class EvidencePage(View):
     """Fingerprint of the key that signed it."""
     public_key: str
     """The key's public half, for whoever verifies."""
+    last_drill: str = ""
+    """The cluster's newest rollback drill, with its seconds; it may be newer than the bundle. Empty where there was none."""
 
 
 class ProposalLine(Record):

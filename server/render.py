@@ -72,7 +72,7 @@ def iterate_summary(status: Mapping[str, Any]) -> str:
     if status["state"] != "succeeded" or "final" not in output:
         return render(status)
     lines = [_headline(output), "", "held-out, mean with its 95% interval      score                          pass rate"]
-    lines += list(_score_lines(output))
+    lines += [*_score_lines(output), *_refused_lines(output)]
     lines += _comparison_lines(output)
     lines += ["", "what happened", *(f"  {plain(note)}" for note in output.get("notes", []))]
     seconds = [(name, value) for name, value in output["seconds"].items() if name != "total"]
@@ -133,6 +133,16 @@ def _score_lines(output: Mapping[str, Any]) -> Iterator[str]:
                 yield f"  {title:<16} {_short(score['subject']):<22} {plain(score['reported'])}"
                 continue
             yield f"  {title:<16} {_short(score['subject']):<22} {interval(score['score']):<30} {interval(score['pass_rate'])}"
+
+
+def _refused_lines(output: Mapping[str, Any]) -> list[str]:
+    """Where no challenger was measured in full: the best of them on core, and how far its held-out was asked."""
+    best = output.get("best_refused")
+    if not best:
+        return []
+    core = f"{interval(best['core'])} on core, its incumbent {interval(best['core_before'])}"
+    asked = f"held-out stopped after {best['asked']} of {best['of']} items: {plain(best['because'])}"
+    return [f"  {'best on core':<16} {_short(best['subject']):<22} {core}", f"  {'':<16} {asked}"]
 
 
 def _comparison_lines(output: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from engine.base.paths import Workspace
 from engine.config import ModelProfile
@@ -20,6 +21,10 @@ PROCESSES = ("faults/", "generate/test_servers.py", "iterate/test_iterate_run.py
 
 TOGETHER = ("promote/", "serve/", "server/test_pages.py")
 """Tests that share a workspace which takes a while to make: one test process runs them all."""
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 # A shell without job control starts what it puts into the background with Ctrl-C ignored, and every child inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

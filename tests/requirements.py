@@ -561,6 +561,43 @@ PROMISES: tuple[Promise, ...] = (
         "serve/test_rollback.py::test_a_daemon_killed_at_any_step_leaves_the_version_before_or_after",
     ),
     promise(
+        "promote.rollback.incumbent",
+        "After a rollback the loop begins with the version that serves, or with what is left, says so in plan, ledger and log, and does not accept the "
+        "weights that were rolled back.",
+        "promote/test_promoting.py::test_after_it_is_rolled_back_the_loop_begins_with_what_is_left_and_does_not_bring_the_same_weights_back",
+        "promote/test_records.py::test_with_the_version_that_serves_the_loop_s_incumbent_changes_and_says_why",
+        "promote/test_records.py::test_a_version_that_is_let_serve_again_becomes_the_incumbent_again",
+        "promote/test_records.py::test_what_is_taken_back_before_it_serves_leaves_the_loop_the_newest_version_that_is_left",
+        "serve/test_rollback.py::test_what_was_rolled_back_takes_signatures_to_come_back",
+    ),
+    promise(
+        "promote.rollback.drilled",
+        "The seconds of a drill, there and back, are kept in the log and shown with the evidence of the versions that are judged after it.",
+        "serve/test_rollback.py::test_the_seconds_of_a_drill_are_in_the_log_and_in_the_evidence_and_its_page",
+        "promote/test_records.py::test_of_drills_the_newest_counts_in_which_both_versions_were_proved",
+        "promote/evidence/test_evidence_page.py::test_a_drill_is_said_with_both_ways_and_whether_a_server_had_to_start",
+    ),
+    promise(
+        "evidence.operations",
+        "Evidence says latency, answers and tokens a second and machine seconds a decision as they were measured; money only at a price that somebody "
+        "gave, and what was not measured is said to be absent.",
+        "promote/evidence/test_bundle.py::test_what_the_measurement_took_is_said_and_money_only_where_somebody_gave_a_price",
+        "promote/evidence/test_bundle.py::test_what_the_cache_answered_is_no_capacity",
+        "promote/evidence/test_evidence_tool.py::test_the_measurement_gives_capacity_and_seconds_and_a_price_gives_money_in_a_new_bundle",
+        "config/test_loading.py::test_a_mistake_in_clusters_json_is_named_by_path_value_and_expectation",
+    ),
+    promise(
+        "evidence.ceiling",
+        "The best teacher, endpoint or larger model that was measured on the same items is the ceiling; where there is none, the evidence says so.",
+        "promote/evidence/test_bundle.py::test_the_ceiling_is_looked_for_among_teachers_endpoints_and_larger_models",
+        "promote/evidence/test_evidence_tool.py::test_a_teacher_that_is_measured_later_becomes_the_ceiling_of_a_new_bundle",
+    ),
+    promise(
+        "evidence.signed_stays",
+        "While a version serves, its evidence is the statement that people signed for, whatever was measured since.",
+        "promote/test_signed_promotion.py::test_what_people_let_serve_keeps_the_evidence_that_they_signed_until_it_is_rolled_back",
+    ),
+    promise(
         "promote.rollback.proved",
         "Whatever comes to serve was proved by fingerprint on the server that answers; flips happen in seconds under requests, and none of them fails.",
         "serve/test_rollback.py",

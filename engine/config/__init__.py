@@ -27,7 +27,7 @@ from engine.config.checks import (
     SetF1Check,
     SpanF1Check,
 )
-from engine.config.clusters import SIGNED_STATES, Budget, Cluster, ClustersFile, Defaults, Host, PromotionPolicy, Signatures
+from engine.config.clusters import SIGNED_STATES, Budget, Cluster, ClustersFile, Defaults, Host, HourlyPrice, PromotionPolicy, Signatures
 from engine.config.domain import Contract, Data, Diagnosing, DomainFile, Output, Rehearsal, Rows, Serving, Splits, Teacher, TrainOverrides
 from engine.config.judging import Acceptance, Evaluation, Expansion, NoHarm, SafetyNet
 from engine.config.models import (
@@ -67,6 +67,7 @@ __all__ = [
     "Expansion",
     "GroundedCheck",
     "Host",
+    "HourlyPrice",
     "HubWeights",
     "Identifier",
     "Inference",

@@ -75,10 +75,23 @@ class Cluster(Record):
     policy: PromotionPolicy = PromotionPolicy()
 
 
+class HourlyPrice(Record):
+    """What an hour of a machine costs. Nothing else says what an answer costs in money: without it, cost is said in seconds alone."""
+
+    amount: float = Field(gt=0, lt=1_000_000)
+    """In whole units of the currency, such as 2.49."""
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    """Its ISO 4217 code, such as `EUR`."""
+    as_of: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    """The day on which that was the price."""
+
+
 class Host(Record):
     """A machine that may run workers. Only this machine so far."""
 
     kind: Literal["local"] = "local"
+    hourly_price: HourlyPrice | None = None
+    """With it, evidence says what a decision costs."""
 
 
 class Defaults(Record):

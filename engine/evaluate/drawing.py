@@ -113,6 +113,10 @@ def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f} s"
 
 
+def _rate(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
 def _three(value: float) -> str:
     return f"{value:.3f}"
 
@@ -263,4 +267,4 @@ out of five.
 _ENVIRONMENT = Environment(
     loader=DictLoader({"layout": LAYOUT, "drawing": DRAWING}), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_ENVIRONMENT.filters.update(percent=_percent, seconds=_seconds, three=_three, signed=_signed, chance=_chance)
+_ENVIRONMENT.filters.update(percent=_percent, seconds=_seconds, rate=_rate, three=_three, signed=_signed, chance=_chance)

@@ -209,9 +209,14 @@ def could_pass(changes: _Array, total: float, confidence: float, seed: int) -> b
     return total > 0 and flips_as_far(changes, total, seed=seed) <= 2.0 * SLACK * (1.0 - confidence)
 
 
+def reason_in_words(because: Reason) -> str:
+    """What could not be met any more, without figures of the held-out score."""
+    return _WORDS[because]
+
+
 def spared(asked: int, of: int, because: Reason) -> str:
     """That a measurement stopped early and why, in a sentence without figures of its held-out score."""
-    return f"Its refusal was certain after {asked} of {of} held-out items, so the other {of - asked} were not asked: {_WORDS[because]}."
+    return f"Its refusal was certain after {asked} of {of} held-out items, so the other {of - asked} were not asked: {reason_in_words(because)}."
 
 
 _WORDS: dict[Reason, str] = {

@@ -28,7 +28,7 @@ from engine.generate.jobs import PrepareJob
 from engine.generate.prepared import find_prepared
 from engine.generate.types import PreparedBase
 from engine.iterate import records
-from engine.iterate.clauses import canaries_clause, no_harm_clause
+from engine.iterate.clauses import canaries_clause, no_harm_clause, rolled_back_clause
 from engine.iterate.decide import Outcome, decide, refuse_early, stop_reason, with_clause
 from engine.iterate.held_out import anchor_score, held_out_items, held_out_notes, held_out_state, must_stop, rotation_reason
 from engine.iterate.measure import BASE, early_stop
@@ -36,10 +36,10 @@ from engine.iterate.methods import method_of
 from engine.iterate.propose import LOOP_DRAFTS, PERSISTENT_ROUNDS, for_a_teacher, lasting_patterns, stage_after_run
 from engine.iterate.scheduling import noted
 from engine.iterate.steps import LoopContext, Measured, Steps, Waiting
-from engine.iterate.summary import final_score, iterate_output
+from engine.iterate.summary import final_score, iterate_output, refused_score
 from engine.iterate.teaching import draft_job, draft_note, floor_bar, taught_rows, teach_job, teacher_note
 from engine.iterate.training import RoundTraining
-from engine.iterate.types import Clause, Decision, Iteration, PatternCount
+from engine.iterate.types import Clause, Decision, Iteration, PatternCount, RefusedScore
 from engine.jobs import records as runs
 from engine.jobs.types import Run
 from engine.train import records as versions
@@ -61,6 +61,7 @@ class Campaign(Steps):
         measured_base = self.measure("0.measure_base", BASE, base, compiled)
         incumbent = self.incumbent(measured_base, base, compiled)
         while (reason := self.stop_reason(incumbent, compiled)) is None:
+            self.refuse_other_incumbent(incumbent)
             incumbent = self.play_round(incumbent, floor, base, compiled)
         self.finish(reason, measured_base, floor, incumbent, compiled)
 
@@ -112,6 +113,13 @@ class Campaign(Steps):
         measured = self.measure("1.measure_incumbent", self.job.incumbent, base, compiled)
         refuse_contaminated(measured.summary)
         return measured
+
+    def refuse_other_incumbent(self, incumbent: Measured) -> None:
+        """Raises StateConflict before a round that could not be recorded: a rollback may have given the cluster another incumbent meanwhile."""
+        number, cluster = len(self.ledger) + 1, str(self.run.cluster)
+        if f"{number}.curate" not in self.children:
+            stands = records.cluster_state(self.context.store, cluster).incumbent
+            records.refuse_other_incumbent(cluster, f"round {number} of {self.run.id}", incumbent.subject, stands)
 
     def play_round(self, incumbent: Measured, floor: Measured | None, base: PreparedBase, compiled: CompiledDomain) -> Measured:
         """One round, from the incumbent's failures to the decision; returns the incumbent after it."""
@@ -204,6 +212,8 @@ class Campaign(Steps):
         decision = self.decision(incumbent, challenger, floor, compiled, lost_items(failures, left))
         if compiled.canaries:
             decision = with_clause(decision, canaries_clause(len(compiled.canaries), challenger.summary.canaries))
+        if since := self.context.rolled_back_since(str(self.run.cluster), challenger.subject):
+            decision = with_clause(decision, rolled_back_clause(challenger.subject, since))
         if decision.verdict == "accept" and (guard := self.no_harm(number, challenger, base, compiled)) is not None:
             decision = with_clause(decision, guard)
         found = self.found(incumbent, compiled)
@@ -286,7 +296,7 @@ class Campaign(Steps):
     def finish(self, outcome: Outcome, base: Measured, floor: Measured | None, final: Measured, compiled: CompiledDomain) -> None:
         """Stages drafts, then writes the run's output."""
         drafted = self.stage_drafts(final, compiled)
-        challengers = [self.challenger(iteration) for iteration in self.ledger if iteration.stopped_early is None]
+        sound = [each for each in map(self.challenger, self.ledger) if not is_contaminated(each.summary.canaries)]
         named = {measured.evaluation_id: measured for measured in (base, floor, final) if measured is not None}
         output = iterate_output(
             self.job,
@@ -297,7 +307,8 @@ class Campaign(Steps):
             base=final_score(base.evaluation_id, base.summary),
             floor=None if floor is None else final_score(floor.evaluation_id, floor.summary),
             final=final_score(final.evaluation_id, final.summary),
-            challengers=[final_score(each.evaluation_id, each.summary) for each in challengers if not is_contaminated(each.summary.canaries)],
+            challengers=[final_score(each.evaluation_id, each.summary) for each in sound if each.summary.stopped_early is None],
+            refused=self.refused_scores(sound, compiled),
             held_out={evaluation_id: self.results(measured, "held_out") for evaluation_id, measured in named.items()},
             final_summary=final.summary,
             iterations=self.ledger,
@@ -310,6 +321,17 @@ class Campaign(Steps):
             update={"held_out_use": state, "anchor": anchors, "notes": (*output.notes, *notes, *self.teacher_notes(), *drafted)}
         )
         self.context.supervisor.finish_driver(self.run, state="succeeded", output=output.model_dump(mode="json"))
+
+    def refused_scores(self, challengers: Sequence[Measured], compiled: CompiledDomain) -> list[RefusedScore]:
+        """What is known of those whose measurement stopped early."""
+        metric = compiled.domain.eval.accept.metric
+        against = {row.challenger_evaluation: row.incumbent_evaluation for row in self.ledger}
+        found = []
+        for each in challengers:
+            if (stopped := each.summary.stopped_early) is not None:
+                before = measurements.summary(self.context.store, against[each.evaluation_id])
+                found.append(refused_score(metric, each.evaluation_id, each.summary, stopped, before))
+        return found
 
     def stage_drafts(self, final: Measured, compiled: CompiledDomain) -> tuple[str, ...]:
         """Stages drafts for the largest pattern that training did not move: a usable teacher's first, then variants by transformation. Says what the

@@ -217,6 +217,12 @@ def early_stop_clause(stopped: StoppedEarly) -> Clause:
     return Clause(name="early_stop", passed=False, sentence=f"{spared(stopped.asked, stopped.of, stopped.because)} {known}{verdict}")
 
 
+def rolled_back_clause(version: str, since: str) -> Clause:
+    """The same settings and rows make the same weights again; those that were taken out of use come back by people's signatures alone."""
+    sentence = f"These very weights are {version}, which was rolled back at {since}: promote brings them back, by signatures, and the loop does not."
+    return Clause(name="rolled_back", passed=False, sentence=sentence)
+
+
 def _not_shown(paired: PairedComparison) -> str:
     if paired.difference.low > 0:
         return f"rests on too few items: chance alone does as much {paired.p_value:.0%} of the time, so an improvement is not shown."

@@ -2,7 +2,8 @@
 
 One command, `record_iteration`, writes a round: the ledger row, the verdict on the challenger's version and, on acceptance, the cluster's new
 incumbent, all or nothing. It compares the incumbent that the round started from with the one that stands: a round that was judged against
-another incumbent is refused (StateConflict). What later stages make of a verdict is written by their hook in the same command.
+another incumbent is refused (StateConflict). What later stages make of a verdict is written by their hook in the same command. Where people or a
+rollback took the incumbent back, they set the one that the loop goes on from (`set_incumbent`), with the reason that the next round gives.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class ClusterState(Record):
     incumbent_evaluation: str | None
     floor_evaluation: str | None
     revision: int
-    """Counts the rounds recorded; 0 before the first."""
+    """Counts the rounds recorded and the changes besides; 0 before the first."""
+    because: str = ""
+    """Why this is the incumbent, where no round has made it that: a sentence. Empty where one has."""
 
 
 UNTOUCHED = ClusterState(incumbent=BASE, incumbent_evaluation=None, floor_evaluation=None, revision=0)
@@ -53,17 +56,13 @@ UNTOUCHED = ClusterState(incumbent=BASE, incumbent_evaluation=None, floor_evalua
 
 def cluster_state(store: Store, cluster: str) -> ClusterState:
     """The state of a cluster; `base` when no round has been recorded."""
-    rows = store.read("SELECT incumbent, incumbent_evaluation, floor_evaluation, revision FROM cluster_state WHERE cluster = ?", [cluster])
-    if not rows:
-        return UNTOUCHED
-    incumbent, incumbent_evaluation, floor_evaluation, revision = rows[0]
-    return ClusterState(incumbent=incumbent, incumbent_evaluation=incumbent_evaluation, floor_evaluation=floor_evaluation, revision=revision)
+    return cluster_states(store).get(cluster, UNTOUCHED)
 
 
 def cluster_states(store: Store) -> dict[str, ClusterState]:
     """The states of all clusters that have had a round."""
-    rows = store.read("SELECT cluster, incumbent, incumbent_evaluation, floor_evaluation, revision FROM cluster_state")
-    names = ("incumbent", "incumbent_evaluation", "floor_evaluation", "revision")
+    names = ("incumbent", "incumbent_evaluation", "floor_evaluation", "revision", "because")
+    rows = store.read(f"SELECT cluster, {', '.join(names)} FROM cluster_state")  # noqa: S608 - the names above
     return {row[0]: ClusterState(**dict(zip(names, row[1:], strict=True))) for row in rows}
 
 
@@ -119,14 +118,7 @@ def record_iteration(store: Store, run_id: str, cluster: str, iteration: Iterati
 def _record_iteration(on_verdict: VerdictHook, cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
     run_id, cluster = arguments["run_id"], arguments["cluster"]
     iteration = Iteration.model_validate(arguments["iteration"])
-    rows = cursor.execute("SELECT incumbent FROM cluster_state WHERE cluster = ?", [cluster]).fetchall()
-    incumbent = rows[0][0] if rows else BASE
-    if incumbent != iteration.incumbent:
-        raise StateConflict(
-            f"round {iteration.iteration} of {run_id} was judged against {iteration.incumbent}, but the incumbent of {cluster} is {incumbent}",
-            next_step="Start a new iterate run; it measures against what stands now.",
-            cluster=cluster,
-        )
+    refuse_other_incumbent(cluster, f"round {iteration.iteration} of {run_id}", iteration.incumbent, incumbent_of(cursor, cluster))
     accepted = iteration.decision.verdict == "accept"
     subject, evaluation = (
         (iteration.challenger, iteration.challenger_evaluation) if accepted else (iteration.incumbent, iteration.incumbent_evaluation)
@@ -136,16 +128,61 @@ def _record_iteration(on_verdict: VerdictHook, cursor: Cursor, arguments: dict[s
         [run_id, iteration.iteration, cluster, iteration.challenger, iteration.decision.verdict, json.dumps(arguments["iteration"]), at],
     )
     cursor.execute(
-        "INSERT INTO cluster_state (cluster, incumbent, incumbent_evaluation, floor_evaluation, revision) VALUES (?, ?, ?, ?, 1) "
+        "INSERT INTO cluster_state (cluster, incumbent, incumbent_evaluation, floor_evaluation, revision, because) VALUES (?, ?, ?, ?, 1, '') "
         "ON CONFLICT (cluster) DO UPDATE SET incumbent = excluded.incumbent, incumbent_evaluation = excluded.incumbent_evaluation, "
-        "floor_evaluation = excluded.floor_evaluation, revision = cluster_state.revision + 1",
-        [cluster, subject, evaluation, iteration.floor_evaluation],
+        "floor_evaluation = excluded.floor_evaluation, revision = cluster_state.revision + 1, "
+        "because = CASE WHEN ? THEN '' ELSE cluster_state.because END",
+        [cluster, subject, evaluation, iteration.floor_evaluation, accepted],
     )
     versions.set_state(cursor, iteration.challenger, "accepted" if accepted else "rejected")
     reasons = " ".join(clause.sentence for clause in iteration.decision.clauses if clause.passed == accepted)
     append_event(cursor, seq=seq, at=at, kind=f"version_{iteration.decision.verdict}", subject=iteration.challenger, actor=run_id, reason=reasons)
     on_verdict(cursor, Verdict(run_id, cluster, iteration.challenger, accepted), at, seq)
     return {"incumbent": subject}
+
+
+def refuse_other_incumbent(cluster: str, what: str, judged_against: str, stands: str) -> None:
+    """Raises StateConflict where another incumbent stands than the one that a round is judged against."""
+    if judged_against != stands:
+        raise StateConflict(
+            f"{what} was judged against {judged_against}, but the incumbent of {cluster} is {stands}",
+            next_step="Start a new iterate run; it measures against what stands now.",
+            cluster=cluster,
+        )
+
+
+# ---- within commands of later stages ---------------------------------------------------------------------------------------------------
+
+
+def incumbent_of(cursor: Cursor, cluster: str) -> str:
+    """What the loop goes on from."""
+    rows = cursor.execute("SELECT incumbent FROM cluster_state WHERE cluster = ?", [cluster]).fetchall()
+    return str(rows[0][0]) if rows else BASE
+
+
+def accepted_versions(cursor: Cursor, cluster: str) -> list[str]:
+    """The versions that rounds of a cluster have accepted, the newest acceptance first."""
+    rows = cursor.execute(
+        "SELECT challenger FROM iteration WHERE cluster = ? AND verdict = 'accept' ORDER BY created_at DESC, run_id DESC, iteration DESC", [cluster]
+    ).fetchall()
+    return [str(version) for (version,) in rows]
+
+
+def set_incumbent(cursor: Cursor, cluster: str, version: str, *, at: str, seq: int, actor: str, because: str) -> None:
+    """Lets the loop go on from `version` (or `base`) from here on, and says why. A round that was begun with another one is refused."""
+    measured = cursor.execute(
+        "SELECT json_extract_string(record, '$.challenger_evaluation') FROM iteration WHERE cluster = ? AND challenger = ? AND verdict = 'accept' "
+        "ORDER BY created_at DESC, run_id DESC, iteration DESC LIMIT 1",
+        [cluster, version],
+    ).fetchall()
+    before = incumbent_of(cursor, cluster)
+    cursor.execute(
+        "UPDATE cluster_state SET incumbent = ?, incumbent_evaluation = ?, revision = revision + 1, because = ? WHERE cluster = ?",
+        [version, measured[0][0] if measured else None, because, cluster],
+    )
+    append_event(
+        cursor, seq=seq, at=at, kind="incumbent_changed", subject=cluster, actor=actor, reason=because, data={"from": before, "to": version}
+    )
 
 
 def tables(on_verdict: VerdictHook) -> StageTables:
@@ -163,4 +200,5 @@ _MIGRATIONS = (
             "verdict VARCHAR NOT NULL, record JSON NOT NULL, created_at VARCHAR NOT NULL, PRIMARY KEY (run_id, iteration))",
         ),
     ),
+    Migration("iterate-2", ("ALTER TABLE cluster_state ADD COLUMN because VARCHAR DEFAULT ''",)),
 )

@@ -55,16 +55,30 @@ class Measured(NamedTuple):
     summary: EvaluationSummary
 
 
+RolledBackSince = Callable[[str, str], str]
+"""When a version of a cluster was rolled back that is rolled back now; empty for any other. Promotion says so, which comes after the loop."""
+
+
 class LoopContext:
     """What every iterate run of one engine works with."""
 
-    def __init__(self, store: Store, artifacts: Artifacts, workspace: Workspace, supervisor: Supervisor, servers: ModelServers, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        artifacts: Artifacts,
+        workspace: Workspace,
+        supervisor: Supervisor,
+        servers: ModelServers,
+        clock: Clock,
+        rolled_back_since: RolledBackSince,
+    ) -> None:
         self.store = store
         self.artifacts = artifacts
         self.workspace = workspace
         self.supervisor = supervisor
         self.servers = servers
         self.clock = clock
+        self.rolled_back_since = rolled_back_since
         self.history = History(store, artifacts)
         self._compiled: dict[str, CompiledDomain] = {}
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from engine.config import Acceptance, Serving
 from engine.diagnose.types import CheapTrial
-from engine.evaluate.statistics import compare, reached, shown_above_zero
-from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison
+from engine.evaluate.early_stop import reason_in_words
+from engine.evaluate.statistics import Metric, compare, reached, shown_above_zero
+from engine.evaluate.types import EvaluationSummary, ItemResult, PairedComparison, StoppedEarly
 from engine.iterate.decide import Outcome
-from engine.iterate.types import FinalScore, IterateJob, IterateOutput, Iteration
+from engine.iterate.types import FinalScore, IterateJob, IterateOutput, Iteration, RefusedScore
 from engine.train.schedule import in_one_line
 
 NAMED = 5
@@ -31,6 +32,21 @@ def final_score(evaluation_id: str, summary: EvaluationSummary) -> FinalScore:
     )
 
 
+def refused_score(
+    metric: Metric, evaluation_id: str, summary: EvaluationSummary, stopped: StoppedEarly, before: EvaluationSummary
+) -> RefusedScore:
+    """What is known of a challenger whose measurement stopped early; `before` is of the incumbent that it was judged against."""
+    return RefusedScore(
+        subject=summary.subject,
+        evaluation_id=evaluation_id,
+        core=getattr(summary.split("core"), metric),
+        core_before=getattr(before.split("core"), metric),
+        asked=stopped.asked,
+        of=stopped.of,
+        because=reason_in_words(stopped.because),
+    )
+
+
 def iterate_output(
     job: IterateJob,
     acceptance: Acceptance,
@@ -42,13 +58,15 @@ def iterate_output(
     floor: FinalScore | None,
     final: FinalScore,
     challengers: Sequence[FinalScore],
+    refused: Sequence[RefusedScore],
     held_out: Mapping[str, Sequence[ItemResult]],
     final_summary: EvaluationSummary,
     iterations: Sequence[Iteration],
     seconds: Mapping[str, float],
     structured_effect: PairedComparison | None,
 ) -> IterateOutput:
-    """The output of a finished run. `held_out` holds the held-out results of each evaluation named here, by evaluation id."""
+    """The output of a finished run. `challengers` were measured in full, `refused` in part. `held_out` holds the held-out results of base, floor and
+    final version, by evaluation id."""
 
     def paired(before: FinalScore | None) -> PairedComparison | None:
         if before is None or before.evaluation_id == final.evaluation_id:
@@ -65,6 +83,7 @@ def iterate_output(
     accepted = tuple(iteration.challenger for iteration in iterations if iteration.decision.verdict == "accept")
     met = reached(job.targets, final_summary) if job.targets else bool(accepted)
     best = max(challengers, key=lambda challenger: getattr(challenger, acceptance.metric).mean, default=None) if not accepted else None
+    closest = max(refused, key=lambda one: one.core.mean, default=None) if best is None and not accepted else None
     against_floor = paired(floor)
     return IterateOutput(
         cluster=cluster,
@@ -75,13 +94,18 @@ def iterate_output(
         floor=floor,
         final=final,
         best_challenger=best,
+        best_refused=closest,
         accepted=accepted,
         against_base=paired(base),
         against_floor=against_floor,
         structured_effect=structured_effect,
         iterations=tuple(iterations),
         seconds=dict(seconds),
-        notes=(*_notes(job, outcome, final, against_floor, met, iterations, structured_effect), *latency_note(serving, final_summary)),
+        notes=(
+            *_notes(job, outcome, final, against_floor, met, iterations, structured_effect),
+            *refused_note(closest, acceptance.metric),
+            *latency_note(serving, final_summary),
+        ),
     )
 
 
@@ -113,6 +137,18 @@ def spared_note(iterations: Sequence[Iteration]) -> list[str]:
     return [f"Stopping when refusal was certain saved {sum(each.saved for each in stopped)} held-out items in {rounds}."]
 
 
+def refused_note(best: RefusedScore | None, metric: Metric) -> list[str]:
+    """What is known where no challenger has a held-out score, and why there is none; nothing where one has."""
+    if best is None:
+        return []
+    core, before = best.core, best.core_before
+    return [
+        f"No challenger has a held-out score to go by. The best on core, {best.subject}, has a core {metric.replace('_', ' ')} of {core.mean:.3f} "
+        f"[{core.low:.3f}, {core.high:.3f}] (n={core.n}; its incumbent {before.mean:.3f}), and was asked {best.asked} of {best.of} held-out items: "
+        f"{best.because}. It ended because of how those went, so their mean would be no fair score."
+    ]
+
+
 def latency_note(serving: Serving, measured: EvaluationSummary) -> list[str]:
     """What an answer took against what the domain allows; nothing where either is unknown (answers from the cache took no time)."""
     found, allowed = measured.split("held_out").latency_p95_seconds, serving.latency_p95_seconds
@@ -131,7 +167,7 @@ def _notes(
     iterations: Sequence[Iteration],
     structured_effect: PairedComparison | None,
 ) -> list[str]:
-    notes: list[str] = []
+    notes = [job.incumbent_because] if job.incumbent_because else []
     if iterations:
         notes.extend(tried_note(iterations[0].tried))
         last = iterations[-1]

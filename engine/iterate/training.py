@@ -114,8 +114,8 @@ class RoundTraining:
         return self.step(f"{self.number}.train_again", again, self.plan(rows, again), curated)
 
     def plan(self, rows: int, chosen: Schedule, **how: Any) -> TrainPlan:
-        """The plan that follows from a schedule."""
-        return plan_training(
+        """The plan that follows from a schedule. It says where the round begins, when something other than a round has decided that."""
+        plan = plan_training(
             self.profile,
             self.overrides,
             rows=rows,
@@ -127,6 +127,10 @@ class RoundTraining:
             may_go_on=self.may_go_on(),
             **how,
         )
+        because = self.job.incumbent_because
+        if not because or self.incumbent.subject != self.job.incumbent:
+            return plan
+        return plan.model_copy(update={"reasons": (because, *plan.reasons)})
 
     def step(self, name: str, chosen: Schedule, plan: TrainPlan, rows_of: Run, *, digest: str | None = None) -> Trained:
         """The finished training step."""

@@ -26,6 +26,8 @@ class IterateJob(Record):
     device: Device
     incumbent: str
     """Version id, or `base`."""
+    incumbent_because: str = ""
+    """Why that is the incumbent, where no round has made it that: what was taken back, in a sentence. Empty where one has."""
     rehearse_digest: str | None = None
     """Of the domain whose rows are rehearsed; null where the domain names none."""
     no_harm_digest: str | None = None
@@ -39,7 +41,7 @@ class IterateJob(Record):
 class Clause(Record):
     """One condition of acceptance, with its figure and its limit."""
 
-    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "no_harm", "canaries", "complete", "early_stop"]
+    name: Literal["improvement", "floor", "slices", "safety_nets", "regressions", "no_harm", "canaries", "complete", "early_stop", "rolled_back"]
     passed: bool
     sentence: str
     """What was found, with figures."""
@@ -121,6 +123,22 @@ class FinalScore(Record):
     schema_valid: float | None = None
 
 
+class RefusedScore(Record):
+    """The best of challengers that have no held-out score, because the measurement of each ended when its refusal was certain."""
+
+    subject: str
+    evaluation_id: str
+    core: Interval
+    """Its core figure in the domain's metric. Rounds learn from core, so it says less than a held-out one and decides nothing."""
+    core_before: Interval
+    """The incumbent's that it was judged against."""
+    asked: int
+    """Held-out items that were asked. It ended because of how those went, so their mean would be no fair score, and is not said."""
+    of: int
+    because: str
+    """What could not be met any more, in words."""
+
+
 class IterateOutput(Record):
     """What an iterate run leaves behind."""
 
@@ -135,6 +153,8 @@ class IterateOutput(Record):
     """The version that answers now."""
     best_challenger: FinalScore | None
     """When nothing was accepted: the challenger that came closest, among those that were measured in full."""
+    best_refused: RefusedScore | None = None
+    """When nothing was accepted and no challenger was measured in full: the best of them on core, and why nothing more is known."""
     accepted: tuple[str, ...]
     """Versions accepted in this run."""
     against_base: PairedComparison | None

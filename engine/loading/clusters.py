@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 from engine.base.urls import url_problem
 from engine.config import SIGNED_STATES, ClustersFile, Profile
@@ -15,6 +16,7 @@ def cluster_problems(file: ClustersFile) -> Iterator[Problem]:
     """What is wrong in the whole file, in itself: whether the domains are there is asked of the workspace."""
     yield from _dangling_names(file)
     yield from _foreign_states(file)
+    yield from _days_that_never_were(file)
     for name, profile in file.models.items():
         yield from profile_problems(name, profile)
 
@@ -41,6 +43,20 @@ def _foreign_states(file: ClustersFile) -> Iterator[Problem]:
             if state not in signed:
                 path = f"clusters.{name}.policy.signatures.{state}"
                 yield Problem(path, "a state of another chain", f"one that people sign on the chain {cluster.chain} ({names_in_words(signed)})")
+
+
+def _days_that_never_were(file: ClustersFile) -> Iterator[Problem]:
+    for name, host in file.hosts.items():
+        if host.hourly_price is not None and not _is_day(host.hourly_price.as_of):
+            yield Problem(f"hosts.{name}.hourly_price.as_of", show(host.hourly_price.as_of), "a day of the calendar, such as 2026-11-21")
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def profile_problems(name: str, profile: Profile) -> Iterator[Problem]:

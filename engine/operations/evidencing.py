@@ -1,7 +1,8 @@
 """Evidence about a version as an operation: made once from what the store holds, kept as an artefact, found again.
 
 Once people have moved the version, its bundle is issued again with their approvals: the statement, which is what they signed the digest of, stays
-to the last byte while its sources do.
+to the last byte while its sources do. The one that people let the version serve on stays whatever is measured later (a drill, a ceiling), until the
+version is rolled back: what answers is what was signed.
 
 One bundle is made at a time, in this call: a second or two for a few hundred items. If the power goes before its row is written, its artefact
 belongs to nobody, and the next call makes another. What was half made is removed when the engine is opened.
@@ -25,14 +26,16 @@ from engine.errors import ArtifactCorrupt, EvidenceRefused, NotFound
 from engine.iterate import records as loop
 from engine.iterate.measure import BASE
 from engine.loading import load_clusters
-from engine.operations.named import named_cluster
+from engine.operations.named import named_cluster, why_the_base
 from engine.promote import records as promotions
+from engine.promote.chains import DEPRECATED, serves
 from engine.promote.evidence import records
 from engine.promote.evidence.bundle import PAGE, issue_again, make_bundle, read_bundle
 from engine.promote.evidence.dsse import fingerprint
 from engine.promote.evidence.gathering import Sources, find_sources, gather
 from engine.promote.evidence.keys import workspace_key
 from engine.promote.evidence.types import ApprovedRequest, EvidencePredicate
+from engine.promote.requests import takes_over
 from engine.promote.types import Evidence
 from engine.showing.evidence import evidence_page
 from engine.store.artifacts import Artifacts
@@ -59,14 +62,23 @@ class Evidencing:
         found = self.of(cluster, version or self._standing(cluster))
         folder = self.artifacts.path(found.artifact).relative_to(self.workspace.root)
         public_key = self.workspace.evidence_public_key.relative_to(self.workspace.root)
-        return evidence_page(cluster, found, bundle=folder.as_posix(), page=(folder / PAGE).as_posix(), public_key=public_key.as_posix())
+        return evidence_page(
+            cluster,
+            found,
+            promotions.last_drill(self.store, cluster),
+            bundle=folder.as_posix(),
+            page=(folder / PAGE).as_posix(),
+            public_key=public_key.as_posix(),
+        )
 
     def of(self, cluster: str, version: str) -> Evidence:
         """The evidence about an accepted version, with the approvals that have moved it: found when it is kept as things stand, else made now."""
         with self._making:
             sources = find_sources(self.store, self.artifacts, self.workspace, cluster, version)
             approved = _approved(self.store, cluster, version)
-            return self._kept(sources, approved) or self._make(sources, approved)
+            signed = _signed_sources(self.store, cluster, version)
+            kept = None if signed is None else self._kept_or_issued(sources, signed, approved)
+            return kept or self._kept_or_issued(sources, sources.digest(), approved) or self._made(sources, approved)
 
     def page(self, evidence: str) -> str:
         """The page of the evidence with this digest. NotFound where it is not kept here as it was made."""
@@ -81,22 +93,37 @@ class Evidencing:
         incumbent = loop.cluster_state(self.store, cluster).incumbent
         if incumbent == BASE:
             raise NotFound(
-                f"cluster {cluster} has accepted no version yet, so there is nothing to promote", next_step=f"Call iterate(cluster={cluster!r})."
+                why_the_base(self.store, cluster), next_step=f"Name a version, or call iterate(cluster={cluster!r})."
             )
         return incumbent
 
-    def _kept(self, sources: Sources, approved: Approved) -> Evidence | None:
-        """The bundle from these sources with these approvals, when it is still there as it was made."""
-        found = records.with_approvals(self.store, sources.digest(), _digest(approved))
+    def _kept_or_issued(self, about: Sources, sources: str, approved: Approved) -> Evidence | None:
+        """The bundle from the sources of this digest with these approvals, when it or its statement is still there as it was made."""
+        found = records.with_approvals(self.store, sources, _digest(approved))
         if found is not None:
             with contextlib.suppress(NotFound, ArtifactCorrupt):
                 self.artifacts.verify(found.artifact)
                 return found
+        key = workspace_key(self.workspace)
+        bundle = self._issued_again(sources, approved, key)
+        return None if bundle is None else self._recorded(about, sources, approved, bundle, key)
+
+    def _issued_again(self, sources: str, approved: Approved, key: Ed25519PrivateKey) -> Path | None:
+        """The statement that these sources gave before, with other approvals; null where it is gone, was altered, or another key signed it."""
+        earlier = records.of_sources(self.store, sources)
+        if earlier is not None:
+            with contextlib.suppress(NotFound, EvidenceRefused):
+                return issue_again(self.artifacts.path(earlier.artifact), approved, key, self.workspace.bundles)
         return None
 
-    def _make(self, sources: Sources, approved: Approved) -> Evidence:
+    def _made(self, sources: Sources, approved: Approved) -> Evidence:
+        """A bundle made from the measurements as they are stored."""
         key = workspace_key(self.workspace)
-        bundle = self._issued_again(sources, approved, key) or self._from_sources(sources, approved, key)
+        inputs = gather(self.store, self.artifacts, sources, made_at=self._clock(), salt=secrets.token_bytes(32), approvals=approved)
+        return self._recorded(sources, sources.digest(), approved, make_bundle(inputs, key, self.workspace.bundles), key)
+
+    def _recorded(self, about: Sources, sources: str, approved: Approved, bundle: Path, key: Ed25519PrivateKey) -> Evidence:
+        """A bundle that was just put together, as an artefact with its row."""
         try:
             read = read_bundle(bundle, key.public_key())
             made = Evidence(
@@ -107,26 +134,9 @@ class Evidencing:
         finally:
             shutil.rmtree(bundle)
         records.record(
-            self.store,
-            cluster=sources.cluster,
-            version=sources.version,
-            sources=sources.digest(),
-            approvals=_digest(approved),
-            evidence=made,
+            self.store, cluster=about.cluster, version=about.version, sources=sources, approvals=_digest(approved), evidence=made
         )
         return made
-
-    def _issued_again(self, sources: Sources, approved: Approved, key: Ed25519PrivateKey) -> Path | None:
-        """The statement that these sources gave before, with other approvals; null where it is gone, was altered, or another key signed it."""
-        earlier = records.of_sources(self.store, sources.digest())
-        if earlier is not None:
-            with contextlib.suppress(NotFound, EvidenceRefused):
-                return issue_again(self.artifacts.path(earlier.artifact), approved, key, self.workspace.bundles)
-        return None
-
-    def _from_sources(self, sources: Sources, approved: Approved, key: Ed25519PrivateKey) -> Path:
-        inputs = gather(self.store, self.artifacts, sources, made_at=self._clock(), salt=secrets.token_bytes(32), approvals=approved)
-        return make_bundle(inputs, key, self.workspace.bundles)
 
 
 def page_of(workspace: Workspace, store: Store, evidence: str) -> str | None:
@@ -143,6 +153,15 @@ def _approved(store: Store, cluster: str, version: str) -> Approved:
     """The requests by which people have moved the version, oldest first."""
     used = promotions.used_requests(store, cluster, version)
     return tuple(ApprovedRequest(request=each.request, approvals=each.approvals) for each in used)
+
+
+def _signed_sources(store: Store, cluster: str, version: str) -> str | None:
+    """Digest of the sources of the evidence that people let a version serve on; null where it has not come to serve, or was taken back since."""
+    standing = promotions.state_of(store, cluster, version)
+    if not serves(standing.chain, standing.state) and standing.state != DEPRECATED:
+        return None
+    signed = [each.request.evidence for each in promotions.used_requests(store, cluster, version) if takes_over(each.request)]
+    return records.sources_of(store, signed[-1]) if signed else None
 
 
 def _digest(approved: Approved) -> str:

@@ -24,7 +24,7 @@ from engine.iterate.measure import BASE, weights_of
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run
 from engine.loading import load_clusters
-from engine.operations.named import named_cluster
+from engine.operations.named import named_cluster, why_the_base
 from engine.promote.package.jobs import ExportJob
 from engine.promote.types import Evidence, Grounds
 from engine.store.artifacts import Artifacts
@@ -97,7 +97,7 @@ class Exporting:
         """The version that was named, or the accepted one. Whether it was accepted at all, its evidence says."""
         name = version or loop.cluster_state(self.store, cluster).incumbent
         if name == BASE:
-            raise StateConflict(f"no version of {cluster} has been accepted yet", next_step=f"iterate(cluster={cluster!r}) makes versions.")
+            raise StateConflict(why_the_base(self.store, cluster), next_step=f"iterate(cluster={cluster!r}) makes versions.")
         return name
 
     def _base(self, cluster: str, model: str, profile: Profile) -> PreparedBase:

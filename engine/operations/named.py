@@ -19,6 +19,11 @@ def named_cluster(file: ClustersFile, name: str) -> Cluster:
     return file.clusters[name]
 
 
+def why_the_base(store: Store, cluster: str) -> str:
+    """Why no version stands in a cluster, in words: none was accepted, or what was accepted was taken back."""
+    return loop.cluster_state(store, cluster).because.rstrip(".") or f"no version of {cluster} has been accepted yet"
+
+
 def latest_of_incumbent(store: Store, cluster: str) -> str:
     """The newest measurement of what stands. NotFound when there is none."""
     subject = loop.cluster_state(store, cluster).incumbent

@@ -24,7 +24,7 @@ from engine.iterate.measure import BASE
 from engine.jobs.types import Run
 from engine.loading import load_clusters, load_domain
 from engine.operations.evidencing import page_of
-from engine.operations.named import named_cluster
+from engine.operations.named import named_cluster, why_the_base
 from engine.promote import records
 from engine.promote.chains import chain_for, step_of
 from engine.promote.checks import gate
@@ -136,8 +136,8 @@ class Promoting:
         name = version or loop.cluster_state(self.store, cluster).incumbent
         if name == BASE:
             raise StateConflict(
-                f"no version of {cluster} has been accepted yet; its base answers",
-                next_step=f"iterate(cluster={cluster!r}) makes and judges versions.",
+                why_the_base(self.store, cluster),
+                next_step=f"Name a version, or call iterate(cluster={cluster!r}): it makes and judges versions.",
             )
         found = versions.version(self.store, name)
         standing = records.state_of(self.store, cluster, name)

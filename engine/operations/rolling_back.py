@@ -6,6 +6,7 @@ requests that had begun end where they began. Nobody's approval is needed, becau
 rule it cannot bring back what never did.
 
 A drill does it and goes back again, and leaves both versions where they can be rolled back to. Between its two flips the version before answers.
+How long both ways took is kept once both are done; one that a crash cuts off leaves its flips in the log and no seconds.
 
 By a cluster's policy a rollback also happens by itself, after a measurement that shows the version worse than its evidence
 (`engine/promote/regression.py`). Each new measurement is looked at once; what keeps the rollback from happening then is logged, not tried again.
@@ -17,6 +18,7 @@ import logging
 import threading
 import time
 
+from engine.base.clock import Clock
 from engine.base.paths import Workspace
 from engine.errors import ModelsmithError, StateConflict
 from engine.evaluate import records as measurements
@@ -25,7 +27,7 @@ from engine.loading import load_clusters, load_domain
 from engine.operations.named import named_cluster
 from engine.promote import records
 from engine.promote.regression import Seen, regression
-from engine.promote.types import VersionState
+from engine.promote.types import Drill, VersionState
 from engine.serve.production import Production
 from engine.serve.types import Flip
 from engine.showing.rollbacks import drilled_page, rolled_back_page
@@ -42,11 +44,12 @@ logger = logging.getLogger(__name__)
 class RollingBack:
     """The operation, over one workspace."""
 
-    def __init__(self, workspace: Workspace, store: Store, artifacts: Artifacts, production: Production) -> None:
+    def __init__(self, workspace: Workspace, store: Store, artifacts: Artifacts, production: Production, clock: Clock) -> None:
         self.workspace = workspace
         self.store = store
         self.artifacts = artifacts
         self.production = production
+        self.clock = clock
         self._measured = -1
         """Measurements that the policy has looked at."""
 
@@ -60,6 +63,7 @@ class RollingBack:
         if not drill:
             return rolled_back_page(cluster, there)
         back = self._flip(cluster, there.after, self._target(cluster, there.after, serving), drill=True, by=by, reason=reason)
+        records.record_drill(self.store, cluster, _drill(there, back, self.clock()), actor=by, reason=reason or "drill")
         return drilled_page(cluster, there, back)
 
     def _flip(self, cluster: str, serving: str, target: VersionState, *, drill: bool, by: str, reason: str) -> Flip:
@@ -127,3 +131,15 @@ class RollingBack:
             self._flip(cluster, version, self._target(cluster, version, None), drill=False, by=POLICY, reason=reason)
         except ModelsmithError as error:
             logger.error("%s could not be rolled back by its policy (%s): %s", cluster, reason, error)
+
+
+def _drill(there: Flip, back: Flip, at: str) -> Drill:
+    return Drill(
+        serving=back.after,
+        to=there.after,
+        seconds=there.seconds,
+        back_seconds=back.seconds,
+        warm=there.proof is not None and there.proof.warm,
+        proved=there.proof is not None and back.proof is not None,
+        drilled_at=at,
+    )

@@ -62,6 +62,7 @@ class Submitting:
             seed=file.defaults.seed,
             device=self.machine.device(),
             incumbent=incumbent,
+            incumbent_because=loop.cluster_state(self.store, cluster).because,
             rehearse_digest=None if rehearse is None else domain_digest(self.workspace, rehearse.suite),
             no_harm_digest=None if guard is None else domain_digest(self.workspace, guard.suite),
             teachers=teachers_to_ask(file.models, domain),

@@ -4,6 +4,7 @@
     promotion_request   one row a request, with what became of it
     approval            one row a person's signature, kept whole
     transition          one row a transition, with its gate as it was found; nothing is ever taken out
+    drill               one row a drill that went there and back, with the seconds of both ways
 
 A command names the state and the revision that whoever asked has seen, and for the state that serves also the version that served then: of
 promotions that race one is taken, and the others are refused with what stands (StateConflict). The transition, its row and its event are one
@@ -12,6 +13,9 @@ taken by their last approval and by nothing else, and whatever enters the servin
 
 The version that answers is the one whose row `serves`; there is no second pointer that could say something else. A rollback takes it away and
 gives it to one that people have signed for before, in one command.
+
+With what serves the loop's incumbent changes, in the same command: it goes on from what people let answer, and never from a version that was taken
+back. A drill, which goes back at once, changes nothing there, and neither do commands from before this rule: they do not say that they lead.
 
 Verdicts of the loop come in through `ingest_verdict`, within the command that records the round; that command's event tells of them. Time is the
 command's own, so a request that had expired when its approval was accepted is expired at every replay.
@@ -26,8 +30,10 @@ from typing import Any, NamedTuple
 from engine.base.digests import sha256_hex
 from engine.errors import ApprovalNeeded, FingerprintMismatch, NotFound, StateConflict
 from engine.generate.types import FingerprintReport
+from engine.iterate import records as loop
+from engine.iterate.measure import BASE
 from engine.iterate.records import Verdict
-from engine.promote.chains import CANDIDATE, CHAINS, DEPRECATED, ROLLED_BACK, after_verdict, serves
+from engine.promote.chains import CANDIDATE, CHAINS, DEPRECATED, REJECTED, ROLLED_BACK, after_verdict, serves
 from engine.promote.requests import (
     has_expired,
     is_complete,
@@ -38,11 +44,13 @@ from engine.promote.requests import (
     refuse_uncounted,
     takes_over,
 )
-from engine.promote.types import Approval, Check, PromotionRequest, State, StoredRequest, Transition, VersionState
+from engine.promote.types import Approval, Check, Drill, PromotionRequest, State, StoredRequest, Transition, VersionState
 from engine.store.events import append_event
 from engine.store.migrations import Migration
 from engine.store.store import Cursor, StageTables, Store
 
+TAKEN_BACK = (ROLLED_BACK, REJECTED)
+"""States of versions that the loop does not go on from."""
 SHOWN_NAME = 96
 """Characters of a request's id in the log, when nobody knows that id."""
 
@@ -79,6 +87,7 @@ def take(
         "checks": [check.model_dump(mode="json") for check in checks],
         "actor": actor,
         "reason": reason,
+        "leads": True,
     }
     return VersionState.model_validate(store.submit("take_transition", arguments))
 
@@ -95,7 +104,8 @@ def request(store: Store, wanted: PromotionRequest, transition: Transition, chec
 
 def approve(store: Store, approval: Approval, checks: Sequence[Check], by: str) -> VersionState:
     """Adds an approval whose signature was verified, and takes the transition when it is the last that was needed. `by` is who handed it in."""
-    arguments = {"approval": approval.model_dump(mode="json"), "checks": [check.model_dump(mode="json") for check in checks], "by": by}
+    found = [check.model_dump(mode="json") for check in checks]
+    arguments = {"approval": approval.model_dump(mode="json"), "checks": found, "by": by, "leads": True}
     return VersionState.model_validate(store.submit("approve_promotion", arguments))
 
 
@@ -113,8 +123,14 @@ def roll_back(
         "drill": drill,
         "actor": actor,
         "reason": reason,
+        "leads": not drill,
     }
     return VersionState.model_validate(store.submit("roll_back", arguments))
+
+
+def record_drill(store: Store, cluster: str, drill: Drill, *, actor: str, reason: str) -> None:
+    """Keeps how long a drill took that has ended. A command of its own: the way back is not over before its flip is on disk."""
+    store.submit("record_drill", {"cluster": cluster, "drill": drill.model_dump(mode="json"), "actor": actor, "reason": reason})
 
 
 def record_refusal(store: Store, request_id: str, *, by: str, code: str, reason: str, signature: str) -> None:
@@ -168,7 +184,7 @@ def _take(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[
         checks=tuple(arguments["checks"]),
         reason=arguments["reason"],
     )
-    return _moved(cursor, move, at, seq)
+    return _moved(cursor, move, at, seq, leads=arguments.get("leads", False))
 
 
 def _request(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
@@ -230,7 +246,7 @@ def _approve(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> di
         checks=tuple(arguments["checks"]),
         reason=f"approved by {names}",
     )
-    return _moved(cursor, move, at, seq)
+    return _moved(cursor, move, at, seq, leads=arguments.get("leads", False))
 
 
 def _roll_back(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
@@ -249,11 +265,24 @@ def _roll_back(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> 
         _tell(cursor, Move(cluster, replaces, before.chain, before.state, state, before.revision, actor, reason=reason), at, seq)
     move = Move(cluster, standing.version, standing.chain, DEPRECATED, chain.serving, standing.revision, actor, reason=reason)
     _tell(cursor, move, at, seq)
+    if arguments.get("leads"):
+        _lead_the_loop(cursor, cluster, replaces, actor, at, seq)
     append_event(
         cursor, seq=seq, at=at, kind="serving_rolled_back", subject=cluster, actor=actor, reason=reason,
         data={"from": replaces, "to": standing.version, "proof": arguments["proof"], "drill": arguments["drill"]},
     )  # fmt: skip
     return _standing(cursor, cluster, standing.version).model_dump(mode="json")
+
+
+def _record_drill(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
+    cursor.execute(
+        "INSERT INTO drill (seq, cluster, record) VALUES (?, ?, ?)", [seq, arguments["cluster"], json.dumps(arguments["drill"], sort_keys=True)]
+    )
+    append_event(
+        cursor, seq=seq, at=at, kind="rollback_drilled", subject=arguments["cluster"], actor=arguments["actor"], reason=arguments["reason"],
+        data=arguments["drill"],
+    )  # fmt: skip
+    return {}
 
 
 def _refuse_approval(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
@@ -278,8 +307,9 @@ def _refuse_failed(source: State, target: State, checks: Sequence[dict[str, Any]
         raise StateConflict(f"the gate from {source} to {target} is closed: {', '.join(closed)}", next_step="promote says what would open it.")
 
 
-def _moved(cursor: Cursor, move: Move, at: str, seq: int) -> dict[str, Any]:
+def _moved(cursor: Cursor, move: Move, at: str, seq: int, *, leads: bool) -> dict[str, Any]:
     """Writes a transition with its event, and takes the version that served until now out of service when this one serves."""
+    served = _serving(cursor, move.cluster)
     if serves(move.chain, move.target):
         for version, chain, state, revision in cursor.execute(
             "SELECT version, chain, state, revision FROM version_state WHERE cluster = ? AND serves AND version <> ? ORDER BY version",
@@ -288,7 +318,28 @@ def _moved(cursor: Cursor, move: Move, at: str, seq: int) -> dict[str, Any]:
             reason = f"{move.version} takes its place"
             _tell(cursor, Move(move.cluster, version, chain, state, DEPRECATED, revision, move.actor, move.request, reason=reason), at, seq)
     _tell(cursor, move, at, seq)
+    if leads:
+        _lead_the_loop(cursor, move.cluster, served, move.actor, at, seq)
     return _standing(cursor, move.cluster, move.version).model_dump(mode="json")
+
+
+def _lead_the_loop(cursor: Cursor, cluster: str, served: str, actor: str, at: str, seq: int) -> None:
+    """Gives the loop another incumbent where its own was just taken back, or served until now (`served`) and another version does instead."""
+    incumbent, serving = loop.incumbent_of(cursor, cluster), _serving(cursor, cluster)
+    state = _standing(cursor, cluster, incumbent).state
+    replaced = incumbent == served and serving not in ("", served)
+    if incumbent == BASE or not (replaced or state in TAKEN_BACK):
+        return
+    follows = serving if replaced else _newest_standing(cursor, cluster)
+    which = "which serves" if replaced else "for no accepted version is left" if follows == BASE else "the newest accepted version that is left"
+    because = f"The loop goes on from {follows}, {which}: {incumbent} is {state} since {at}."
+    loop.set_incumbent(cursor, cluster, follows, at=at, seq=seq, actor=actor, because=because)
+
+
+def _newest_standing(cursor: Cursor, cluster: str) -> str:
+    """The version accepted last that nobody has taken back; the base where there is none."""
+    accepted = loop.accepted_versions(cursor, cluster)
+    return next((version for version in accepted if _standing(cursor, cluster, version).state not in TAKEN_BACK), BASE)
 
 
 def _tell(cursor: Cursor, move: Move, at: str, seq: int) -> None:
@@ -406,6 +457,7 @@ TABLES = StageTables(
                 "GROUP BY cluster, version",
             ),
         ),
+        Migration("promote-2", ("CREATE TABLE drill (seq BIGINT PRIMARY KEY, cluster VARCHAR NOT NULL, record JSON NOT NULL)",)),
     ),
     reducers={
         "take_transition": _take,
@@ -413,6 +465,7 @@ TABLES = StageTables(
         "approve_promotion": _approve,
         "refuse_approval": _refuse_approval,
         "roll_back": _roll_back,
+        "record_drill": _record_drill,
     },
 )
 
@@ -431,6 +484,16 @@ def serving(store: Store) -> dict[str, str]:
     return dict(store.read("SELECT cluster, version FROM version_state WHERE serves"))
 
 
+def rolled_back_since(store: Store, cluster: str, version: str) -> str:
+    """When a version was rolled back that is rolled back now; empty for any other."""
+    rows = store.read(
+        "SELECT max(moved_at) FROM version_state s JOIN transition t USING (cluster, version) "
+        "WHERE cluster = ? AND version = ? AND s.state = ? AND t.target = s.state",
+        [cluster, version, ROLLED_BACK],
+    )
+    return str(rows[0][0] or "")
+
+
 def served_before(store: Store, cluster: str) -> list[VersionState]:
     """The versions of a cluster that a rollback may bring back, the one that served last first."""
     rows = store.read(
@@ -446,6 +509,13 @@ def serving_since(store: Store, cluster: str, version: str) -> str:
     state = state_of(store, cluster, version).state
     rows = store.read("SELECT max(moved_at) FROM transition WHERE cluster = ? AND version = ? AND target = ?", [cluster, version, state])
     return str(rows[0][0])
+
+
+def last_drill(store: Store, cluster: str) -> Drill | None:
+    """The newest drill of a cluster in which both versions were proved to answer; None where none was. (Of what is served elsewhere, a drill moves
+    a name, and its seconds say nothing.)"""
+    rows = store.read("SELECT record FROM drill WHERE cluster = ? ORDER BY seq DESC", [cluster])
+    return next((drill for (record,) in rows if (drill := Drill.model_validate_json(record)).proved), None)
 
 
 def approvals(store: Store) -> list[Approval]:

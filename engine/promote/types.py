@@ -228,6 +228,24 @@ class VersionState(Record):
     """Counts the transitions taken; what compare-and-set compares."""
 
 
+class Drill(Record):
+    """A rollback that was tried and taken back at once: how long it takes when it is needed."""
+
+    serving: str
+    """The version that served before it and after it."""
+    to: str
+    """The version that answered meanwhile."""
+    seconds: float = Field(ge=0)
+    """From the call until `to` answered; with the start of its server where it was cold."""
+    back_seconds: float = Field(ge=0)
+    """From there until `serving` answered again."""
+    warm: bool
+    """The server of `to` ran already."""
+    proved: bool
+    """Both were proved by fingerprint to answer; false where nothing is served on this machine."""
+    drilled_at: str
+
+
 class Gate(Record):
     """What stands between a version and its next state."""
 

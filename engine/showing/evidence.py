@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from engine.evaluate.types import Interval
-from engine.promote.types import Evidence
+from engine.promote.types import Drill, Evidence
+from engine.showing.rollbacks import drill_in_words
 from engine.views import EvidencePage, NextCall
 
 
-def evidence_page(cluster: str, found: Evidence, *, bundle: str, page: str, public_key: str) -> EvidencePage:
+def evidence_page(cluster: str, found: Evidence, drill: Drill | None, *, bundle: str, page: str, public_key: str) -> EvidencePage:
     """The answer for a stored bundle."""
     stored = found.summary
     difference = Interval.model_validate(stored["difference"])
@@ -27,4 +28,5 @@ def evidence_page(cluster: str, found: Evidence, *, bundle: str, page: str, publ
         page=page,
         key=stored["key"],
         public_key=public_key,
+        last_drill="" if drill is None else drill_in_words(drill),
     )

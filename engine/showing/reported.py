@@ -14,7 +14,7 @@ from engine.evaluate.early_stop import spared
 from engine.evaluate.holdout import in_words
 from engine.evaluate.types import EvaluationSummary, Reported
 
-_SAID = ("complete", "no_harm", "canaries")
+_SAID = ("complete", "no_harm", "canaries", "rolled_back")
 """Clauses whose sentences hold no figure of the held-out score."""
 _COMPARISONS = ("against_incumbent", "against_floor", "detectable")
 _BOUNDS = ("upper", "floor_upper")

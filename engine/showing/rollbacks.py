@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.promote.types import Drill
 from engine.serve.types import Flip
 from engine.views import NextCall, RollbackPage
 
@@ -22,6 +23,12 @@ def drilled_page(cluster: str, there: Flip, back: Flip) -> RollbackPage:
     )
     page = _page(cluster, there, summary)
     return page.model_copy(update={"version": back.after, "before": there.after, "back_seconds": back.seconds})
+
+
+def drill_in_words(drill: Drill) -> str:
+    """A drill of the past, in a sentence."""
+    cold = "" if drill.warm else ", with the start of its server"
+    return f"{drill.drilled_at}: {drill.to} for {drill.serving} in {drill.seconds:.2f} s{cold}, and back in {drill.back_seconds:.2f} s."
 
 
 def _page(cluster: str, flip: Flip, summary: str) -> RollbackPage:

@@ -106,6 +106,10 @@ def test_the_default_model_is_the_one_that_a_package_ships() -> None:
         ("models.smollm2-135m.weights", {"kind": "hub", "repo": "a/b", "revision": "main"}, ["models.smollm2-135m.weights.revision", '"main"', "branch"]),
         ("models.Bad Name", {"kind": "scripted"}, ["models.Bad Name", "lower-case letters"]),
         ("budgets.default.max_minutes", -1, ["budgets.default.max_minutes", "-1", "greater than 0"]),
+        ("hosts.local.hourly_price", {"amount": 2.49, "currency": "EUR"}, ["hosts.local.hourly_price.as_of", "this field is required"]),
+        ("hosts.local.hourly_price", {"amount": 0, "currency": "EUR", "as_of": "2026-11-21"}, ["hosts.local.hourly_price.amount", "greater than 0"]),
+        ("hosts.local.hourly_price", {"amount": 1, "currency": "euro", "as_of": "2026-11-21"}, ["hosts.local.hourly_price.currency", '"euro"']),
+        ("hosts.local.hourly_price", {"amount": 1, "currency": "EUR", "as_of": "2026-02-30"}, ["hosts.local.hourly_price.as_of", '"2026-02-30"', "calendar"]),
         ("surprise", 1, ["surprise", "unknown key", "budgets, clusters"]),
         ("schema_version", 2, ["schema_version", "found 2", "expected 1"]),
     ],
@@ -319,7 +323,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.sampled_from(["models", "clusters", "clusters.travel", "models.smollm2-135m.weights", "hosts.local", "budgets.default"]),
     value=json_values,
@@ -333,7 +337,7 @@ def test_no_value_anywhere_in_clusters_json_does_worse_than_a_clear_refusal(work
         assert error.details["problems"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.sampled_from(
         ["contract", "contract.output", "contract.output.json_schema", "data.splits", "eval", "eval.checks", "eval.checks.0", "eval.floor"]
@@ -349,7 +353,7 @@ def test_no_value_anywhere_in_domain_yaml_does_worse_than_a_clear_refusal(worksp
         assert error.details["problems"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60) | st.text(alphabet="[]{}&*!:-,#'\"\n <ab1|>%@`?", max_size=60).map(str.encode))
 def test_no_bytes_do_worse_than_a_sentence(data: bytes) -> None:
     try:

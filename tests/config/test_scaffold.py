@@ -244,7 +244,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(values, min_size=1, max_size=12))
 def test_every_value_satisfies_the_schema_inferred_from_it(found: list[Any]) -> None:
     import jsonschema
@@ -279,7 +279,7 @@ def test_a_rare_label_is_represented_in_the_evaluation_of_a_small_set(salt: int)
     assert sum(answers[number] == "rare" for number in chosen) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(["x", "y"]), st.sampled_from(["", "s1", "s2", "s3"])), min_size=60, max_size=90), st.integers(0, 9))
 def test_a_split_never_parts_a_source(found: list[tuple[str, str]], salt: int) -> None:
     ids = [f"{salt}-{number}" for number in range(len(found))]

@@ -39,7 +39,7 @@ patterns = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     size=st.integers(1, 60), targets=patterns, max_rows=st.integers(8, 80), replay=st.floats(0.0, 1.0), seed=st.integers(0, 99), order=st.randoms()
 )

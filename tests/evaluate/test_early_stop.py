@@ -52,7 +52,7 @@ def watch(
 # ---- the order -----------------------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 700), st.integers(1, 4), st.sampled_from([1, 8, 32, 100]))
 def test_every_item_is_asked_once_in_few_portions_of_whole_sources(items: int, per_source: int, in_flight: int) -> None:
     made = portions(in_order(scenarios(items, per_source=per_source), "v1"), in_flight)
@@ -98,7 +98,7 @@ def test_the_total_lies_below_the_upper_end_at_every_look_but_for_the_stated_sha
     assert 0 < missed <= 44, missed
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 59))
 def test_the_upper_end_falls_with_the_error_allowed_and_never_exceeds_what_is_possible(seed: int, known: int) -> None:
     changes, best = population(np.random.default_rng(seed), 60)
@@ -107,7 +107,7 @@ def test_the_upper_end_falls_with_the_error_allowed_and_never_exceeds_what_is_po
     assert ends[0] <= changes[:known].sum() + best[known:].sum() + 1e-9
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.integers(8, 40), st.integers(1, 39))
 def test_what_passes_the_sign_flip_test_in_the_end_could_pass_at_every_look(seed: int, sources: int, known: int) -> None:
     dice = np.random.default_rng(seed)
@@ -119,7 +119,7 @@ def test_what_passes_the_sign_flip_test_in_the_end_could_pass_at_every_look(seed
 # ---- the decision --------------------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=150), st.integers(1, 149))
 def test_a_challenger_that_lost_nothing_so_far_is_never_stopped(scores: list[tuple[float, float]], known: int) -> None:
     asked = scenarios(len(scores))
@@ -127,7 +127,7 @@ def test_a_challenger_that_lost_nothing_so_far_is_never_stopped(scores: list[tup
     assert certain_refusal(watch(asked, before, floor=before), answered(asked[:known], after[:known])) is None
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.integers(10, 60), st.integers(5, 59), st.floats(0, 1))
 def test_what_is_called_exact_is_refused_by_the_whole_gate_whatever_the_rest_answers(seed: int, items: int, known: int, skill: float) -> None:
     dice = np.random.default_rng(seed)

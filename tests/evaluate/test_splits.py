@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config import Splits
@@ -17,7 +17,6 @@ items = st.lists(st.tuples(st.sampled_from(["", "d1", "d2", "d3"]), st.sampled_f
 )
 
 
-@settings(deadline=None)
 @given(items, st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=20), st.randoms(use_true_random=False))
 def test_related_items_share_a_split_whatever_the_order(rows, links, shuffler):
     near = [NearPair(a, b, 0.9) for a, b in links if a < b < len(rows)]

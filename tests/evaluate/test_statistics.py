@@ -32,7 +32,7 @@ def sources(values, size):
     return [f"d{number // size}" for number in range(len(values))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scores, st.integers(1, 4))
 def test_an_interval_holds_its_mean_and_stays_in_range(values, size):
     found = interval(values, sources(values, size))
@@ -41,7 +41,7 @@ def test_an_interval_holds_its_mean_and_stays_in_range(values, size):
     assert (found.n, found.clusters) == (len(values), math.ceil(len(values) / size))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=30))
 def test_swapping_the_subjects_mirrors_the_comparison(pairs):
     before = [result(number, old) for number, (old, _) in enumerate(pairs)]
@@ -54,7 +54,7 @@ def test_swapping_the_subjects_mirrors_the_comparison(pairs):
     assert there.detectable_difference == pytest.approx(back.detectable_difference)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(scores)
 def test_a_subject_compared_with_itself_differs_by_nothing(values):
     rows = [result(number, value) for number, value in enumerate(values)]
@@ -126,7 +126,7 @@ def test_flipping_signs_of_passes_and_failures_is_mcnemars_test(better, worse):
     assert sign_flip(differences, [""] * len(differences)) == pytest.approx(mcnemar(better, worse))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from([-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0]), max_size=40))
 def test_the_sign_flip_test_is_two_sided_and_never_certain(differences):
     names = [str(number) for number in range(len(differences))]

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 # Spelled in parts, so that this file does not find itself.
@@ -51,6 +52,12 @@ def test_no_tracked_file_is_large_or_holds_weights() -> None:
     weights = (".safetensors", ".gguf", ".whl", ".pt")
     wrong = [path for path in tracked() if path.stat().st_size > LARGEST_BYTES or path.suffix in weights]
     assert not wrong
+
+
+def test_no_property_fails_because_the_machine_is_busy() -> None:
+    own = [path.name for path in (ROOT / "tests").rglob("test_*.py") if re.search(r"@settings\([^)\n]*dead" + "line", path.read_text())]
+    assert settings().deadline is None
+    assert not own, "the profile in tests/conftest.py says it for all"
 
 
 @pytest.mark.parametrize("name", ["travel", "support"])

@@ -72,7 +72,7 @@ def test_noise_without_a_real_difference_is_rarely_accepted() -> None:
     assert accepted <= 5  # 2.5% one-sided of 60 is 1.5; six or more has a chance of 0.4%
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.sampled_from([(0.0, 1.0), (0.0, 0.25, 0.5, 1.0), None]), st.integers(1, 5))
 def test_a_verdict_follows_from_the_values_alone_whatever_the_items_are_called_and_however_they_are_ordered(
     seed: int, levels: tuple[float, ...] | None, size: int

@@ -76,6 +76,24 @@ def test_it_is_rolled_back_with_the_figures_that_made_it_certain_and_the_items_i
     assert refused.output.best_challenger is None
 
 
+def test_where_no_challenger_was_measured_in_full_the_best_on_core_is_named_and_no_held_out_score_is_made_up(refused: Refused) -> None:
+    best, engine = refused.output.best_refused, refused.engine
+    assert best is not None
+    assert (best.subject, best.evaluation_id) == (refused.output.iterations[0].challenger, refused.challenger)
+    assert best.core == records.summary(engine.store, refused.challenger).split("core").score
+    assert best.core_before == records.summary(engine.store, refused.output.base.evaluation_id).split("core").score
+    reason = "more of what the incumbent passes was lost already than the gate allows over all"
+    assert (best.asked, best.of, best.because) == (64, HELD_OUT, reason)
+    (note,) = [note for note in refused.output.notes if note.startswith("No challenger has a held-out score to go by.")]
+    assert f"a core score of {best.core.mean:.3f}" in note
+    assert f"was asked 64 of 120 held-out items: {reason}." in note
+    shown = iterate_summary(refused.ask("run_status", run_id=refused.run))
+    (line,) = [line for line in shown.splitlines() if line.startswith("  best on core")]
+    assert best.subject in line
+    assert f"{best.core.mean:.3f} [" in line
+    assert f"held-out stopped after 64 of 120 items: {reason}" in shown
+
+
 def test_the_worker_was_told_all_that_the_gate_judges_by(refused: Refused) -> None:
     told = EvaluateJob.model_validate(read_json(refused.engine.workspace.run(refused.challenger).config)["job"]).early_stop
     (row,) = refused.output.iterations
@@ -159,6 +177,7 @@ def test_every_item_is_asked_of(tmp_path: Path, trained: float, switch: bool) ->
         output = IterateOutput.model_validate(finish(engine, engine.iterate("tickets").id).output)
         (row,) = output.iterations
         assert row.stopped_early is None
+        assert output.best_refused is None
         assert row.decision.against_incumbent.difference.n == HELD_OUT
         assert (row.decision.verdict == "accept") == (trained > 0.6)
         assert records.summary(engine.store, row.challenger_evaluation).split("held_out").score.n == HELD_OUT

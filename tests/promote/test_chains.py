@@ -74,7 +74,7 @@ def walks(chain: Chain, start: str, dice: st.DataObject, steps: int = 12) -> lis
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(policy=POLICIES)
 def test_a_preset_is_sound_under_every_policy(name: str, policy: PromotionPolicy) -> None:
     chain = chain_for(name, policy)
@@ -86,7 +86,7 @@ def test_a_preset_is_sound_under_every_policy(name: str, policy: PromotionPolicy
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_walk_from_any_state_comes_to_serve_without_a_signature_before(name: str, data: st.DataObject) -> None:
     """A rollback is taken by what has served already; only where a version has been taken back from service do people sign again."""
@@ -162,7 +162,7 @@ def test_a_preset_in_which_an_agent_or_the_loop_did_what_people_do_would_not_be_
 # ---- any table -------------------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(chain=chains(), data=st.data())
 def test_of_a_table_without_a_flaw_no_walk_serves_unsigned_and_every_state_is_come_to(chain: Chain, data: st.DataObject) -> None:
     start = data.draw(st.sampled_from([state for state in chain.states if state != chain.serving and restoring(chain, state) is None] or [chain.first]))
@@ -173,7 +173,7 @@ def test_of_a_table_without_a_flaw_no_walk_serves_unsigned_and_every_state_is_co
         assert flaws(chain)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(chain=chains())
 def test_what_is_refused_in_a_table_is_said_with_the_states_that_it_is_about(chain: Chain) -> None:
     for flaw in flaws(chain):

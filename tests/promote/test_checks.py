@@ -124,7 +124,7 @@ def test_a_clause_that_passed_on_a_figure_that_is_no_number_does_not_pass_here()
         assert (found.passed, found.figure) == (False, None)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.sampled_from(sorted(CHECKS)), st.floats(allow_nan=True, allow_infinity=True), st.none() | st.floats(allow_nan=True, allow_infinity=True))
 def test_no_figure_that_is_no_number_opens_a_gate(name: CheckName, figure: float, latency: float | None) -> None:
     clauses = tuple(clause.model_copy(update={"figure": figure}) for clause in decision(harmed=0.0).clauses)

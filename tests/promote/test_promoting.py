@@ -14,6 +14,7 @@ import yaml
 from engine.base.paths import Workspace
 from engine.engine import Engine, stage_tables
 from engine.errors import ApprovalNeeded, BadInput, NotFound, RequestSpent, StateConflict
+from engine.iterate.types import IterateOutput
 from engine.promote import records
 from engine.promote.types import PromotionRequest
 from engine.store.events import events_of
@@ -112,6 +113,26 @@ def test_people_bring_it_into_production_and_the_next_version_takes_its_place(de
     assert desk.promote("rolled-back", reason="drifted").state == "rolled-back"
     assert desk.engine.fleet_status().clusters[0].serving == ""
     assert events_of(desk.engine.store, desk.version)[-1].reason == "drifted"
+
+
+def test_after_it_is_rolled_back_the_loop_begins_with_what_is_left_and_does_not_bring_the_same_weights_back(desk: Desk) -> None:
+    desk.promote()
+    for _ in range(2):
+        desk.sign(desk.promote())
+    desk.promote("rolled-back", reason="drifted")
+    since = transitions_of(desk.engine.store, desk.version, "tickets")[-1].moved_at
+    because = f"The loop goes on from base, for no accepted version is left: {desk.version} is rolled-back since {since}."
+    with pytest.raises(StateConflict, match="for no accepted version is left"):
+        desk.promote()
+    run = finish(desk.engine, desk.engine.iterate("tickets").id)
+    output = IterateOutput.model_validate(run.output)
+    (row,) = output.iterations
+    assert (row.incumbent, row.challenger) == ("base", desk.version), "the same rows and settings make the same weights"
+    assert (row.plan.reasons[0], output.notes[0]) == (because, because)
+    assert row.decision.verdict == "roll_back"
+    assert [clause.name for clause in row.decision.clauses if not clause.passed] == ["rolled_back"]
+    assert desk.engine.fleet_status().clusters[0].incumbent == "base"
+    assert desk.state() == "rolled-back"
 
 
 def test_a_cluster_on_the_customer_s_chain_goes_its_way(desk: Desk) -> None:

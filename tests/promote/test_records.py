@@ -18,9 +18,11 @@ from engine.base.paths import Workspace
 from engine.config import PromotionPolicy, Signatures
 from engine.errors import ApprovalNeeded, FingerprintMismatch, ModelsmithError, NotFound, RequestSpent, StateConflict
 from engine.generate.types import FingerprintReport
+from engine.iterate import records as loop
 from engine.promote import records
 from engine.promote.chains import CHAINS, leaving, onward
 from engine.promote.requests import status_of
+from engine.promote.types import Drill
 from engine.store.events import events_of
 from engine.store.rebuild import verify
 from engine.store.store import Store
@@ -358,6 +360,60 @@ def test_a_rollback_gives_the_place_back_to_the_version_before_in_one_command(st
     assert records.serving_since(store, CLUSTER, A) == into.moved_at
 
 
+def test_with_the_version_that_serves_the_loop_s_incumbent_changes_and_says_why(store: Store) -> None:
+    promoted(store, A)
+    promoted(store, B)
+    assert loop.cluster_state(store, CLUSTER).incumbent == B
+    roll_back(store, A, drill=True)
+    roll_back(store, B, drill=True)
+    assert loop.cluster_state(store, CLUSTER).because == "", "a drill takes nothing back"
+    roll_back(store, A)
+    state, event = loop.cluster_state(store, CLUSTER), events_of(store, CLUSTER)[-2]
+    assert (state.incumbent, state.incumbent_evaluation) == (A, "evaluate-1")
+    assert state.because == f"The loop goes on from {A}, which serves: {B} is rolled-back since {event.happened_at}."
+    assert (event.kind, event.actor, event.reason, event.data) == ("incumbent_changed", "agent:mcp", state.because, {"from": B, "to": A})
+    judge(store, C, accepted=False)
+    assert loop.cluster_state(store, CLUSTER).because == state.because, "until a round accepts another"
+    judge(store, C)
+    assert (loop.cluster_state(store, CLUSTER).incumbent, loop.cluster_state(store, CLUSTER).because) == (C, "")
+
+
+def test_a_version_that_is_let_serve_again_becomes_the_incumbent_again(store: Store) -> None:
+    promoted(store, A)
+    promoted(store, B)
+    roll_back(store, A)
+    move(store, B, "shadow")
+    sign(store, ask(store, B, "canary"))
+    assert loop.cluster_state(store, CLUSTER).incumbent == A
+    sign(store, ask(store, B, "production-accepted"))
+    state = loop.cluster_state(store, CLUSTER)
+    assert (state.incumbent, state.because.partition(":")[0]) == (B, f"The loop goes on from {B}, which serves")
+
+
+def test_what_is_taken_back_before_it_serves_leaves_the_loop_the_newest_version_that_is_left(store: Store) -> None:
+    promoted(store, A)
+    for version in (B, C):
+        judge(store, version)
+    move(store, C, "shadow")
+    sign(store, ask(store, C, "canary"))
+    move(store, A, "rolled-back")
+    assert loop.cluster_state(store, CLUSTER).incumbent == C, "another version than the incumbent was taken back"
+    for version, target, left in ((C, "rolled-back", B), (B, "rejected", "base")):
+        move(store, version, target)
+        assert loop.cluster_state(store, CLUSTER).incumbent == left
+    assert loop.cluster_state(store, CLUSTER).incumbent_evaluation is None
+    assert f"no accepted version is left: {B} is rejected since" in loop.cluster_state(store, CLUSTER).because
+
+
+def test_of_drills_the_newest_counts_in_which_both_versions_were_proved(store: Store) -> None:
+    drills = [DRILL.model_copy(update={"seconds": seconds, "proved": proved}) for seconds, proved in ((1.0, True), (2.0, True), (3.0, False))]
+    assert records.last_drill(store, CLUSTER) is None
+    for drill in drills:
+        records.record_drill(store, CLUSTER, drill, actor="ada", reason="drill")
+    assert records.last_drill(store, CLUSTER) == drills[1]
+    assert records.last_drill(store, "other") is None
+
+
 def test_after_a_drill_the_version_may_come_back_and_after_a_rollback_it_takes_signatures(store: Store) -> None:
     for version in (A, B, C):
         promoted(store, version)
@@ -562,13 +618,15 @@ def test_a_process_killed_over_a_promotion_leaves_the_state_before_or_after_it(w
     assert verify(workspace, STAGES).differing == ()
 
 
+DRILL = Drill(serving=B, to=A, seconds=2.3, back_seconds=0.9, warm=True, proved=True, drilled_at="2026-11-21T12:00:00.000Z")
+
 STEPS = st.tuples(
     st.sampled_from([A, B, C]),
     st.sampled_from(["accept", "reject", "onward", "back", "sign", "sign as Bob", "wait", "roll back", "drill"]),
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(STEPS, min_size=20, max_size=60))
 def test_no_order_of_commands_serves_unsigned_or_leaves_anything_half_done(steps: list[tuple[str, str]]) -> None:
     times = Times()
@@ -591,6 +649,7 @@ def act_once(store: Store, times: Times, version: str, act: str) -> None:
         judge(store, version, accepted=act == "accept")
     elif act in ("roll back", "drill"):
         roll_back(store, version, drill=act == "drill")
+        records.record_drill(store, CLUSTER, DRILL, actor="ada", reason="drill")
     elif act == "wait":
         times.pass_hours(30)
     elif act == "back":
@@ -607,7 +666,7 @@ def act_once(store: Store, times: Times, version: str, act: str) -> None:
             sign(store, stored.request, "Bob" if act.endswith("Bob") else "Ada")
 
 
-TABLES = ("version_state", "promotion_request", "approval", "transition", "event")
+TABLES = ("version_state", "promotion_request", "approval", "transition", "drill", "cluster_state", "event")
 
 
 def tables(store: Store) -> dict[str, list[Any]]:

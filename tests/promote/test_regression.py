@@ -49,7 +49,7 @@ def test_items_that_infrastructure_lost_count_for_neither() -> None:
     assert found(EVIDENCE, Seen("evaluate-2", IDENTITY, [each for each in lost if each.outcome == "error"])) == ""
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(losses=st.integers(0, 60), looks=st.integers(1, 20))
 def test_each_further_look_takes_more_to_be_sure_and_more_losses_never_take_less(losses: int, looks: int) -> None:
     def after(lost: int) -> Seen:

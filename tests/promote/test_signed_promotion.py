@@ -16,7 +16,7 @@ from engine.promote.approvals.approvers_file import write_approvers
 from engine.promote.approvals.roster import PersonAdded, PersonRevoked
 from engine.promote.approvals.statement import statement_of
 from engine.promote.approvals.verify import verify_approval
-from engine.promote.types import PromotionRequest
+from engine.promote.types import Drill, PromotionRequest
 from engine.store.events import events_of
 from server import approving
 from tests.promote.accepted import configure, copied
@@ -92,6 +92,24 @@ def test_evidence_that_was_altered_where_it_is_kept_is_not_shown_and_the_next_re
     production = asked(engine)
     assert production.evidence != canary.evidence
     assert "ada" in page_of(engine, production).read_text(), "the approvals that it has are in it"
+
+
+def test_what_people_let_serve_keeps_the_evidence_that_they_signed_until_it_is_rolled_back(engine: Engine, ada: FileKey, bob: FileKey) -> None:
+    canary = asked(engine)
+    for key in (ada, bob):
+        hand_in(engine, canary, signature_over(canary, key))
+    production = asked(engine)
+    hand_in(engine, production, signature_over(production, bob))
+    drill = Drill(serving=production.version, to="v-0", seconds=1.5, back_seconds=0.5, warm=True, proved=True, drilled_at="2026-11-21T12:00:00.000Z")
+    records.record_drill(engine.store, "tickets", drill, actor="ada", reason="drill")
+    signed = engine.evidence("tickets", production.version)
+    assert signed.evidence == production.evidence
+    assert "bob" in (engine.workspace.root / signed.page).read_text(), "with the signature that came last"
+    assert signed.last_drill == "2026-11-21T12:00:00.000Z: v-0 for " + production.version + " in 1.50 s, and back in 0.50 s."
+    engine.promote("tickets", production.version, to="rolled-back", by="agent:mcp")
+    anew = engine.evidence("tickets", production.version)
+    assert anew.evidence != production.evidence
+    assert not any("drill" in sentence for sentence in anew.absent)
 
 
 def test_no_attempt_without_the_keys_moves_anything_and_each_is_in_the_log(engine: Engine, approvers: Approvers, ada: FileKey, mallory: FileKey) -> None:

@@ -23,6 +23,8 @@ from engine.store.events import events_of
 from engine.train import records as versions
 from server.client import SOURCES, daemon_environment, running_daemon
 from tests.promote.accepted import configure
+from tests.promote.evidence.forging import payload_of
+from tests.promote.evidence.test_redaction import everything_in
 from tests.promote.notary import Clerk, Notary
 from tests.serve.dying_daemon import AFTER, BEFORE
 from tests.serve.produced import Caller, Crowd, change_model
@@ -106,9 +108,31 @@ def test_a_drill_goes_there_and_back_and_can_be_done_again(caller: Caller) -> No
     assert refusal.value.next_step == f"There are: {caller.before}."
 
 
+def test_the_seconds_of_a_drill_are_in_the_log_and_in_the_evidence_and_its_page(caller: Caller) -> None:
+    undrilled = caller.call("evidence", cluster="tickets", version=caller.serving)
+    assert "No rollback drill is recorded." in undrilled["absent"]
+    assert undrilled["last_drill"] == ""
+    drilled = caller.call("rollback", cluster="tickets", drill=True, by="ada", reason="quarterly")
+    page = caller.call("evidence", cluster="tickets", version=caller.serving)
+    bundle = caller.workspace.root / page["bundle"]
+    drill = payload_of(bundle)["predicate"]["rollback"]["drill"]
+    expected = {"serving": caller.serving, "to": caller.before, "seconds": drilled["seconds"], "back_seconds": drilled["back_seconds"]}
+    assert drill == expected | {"warm": drilled["warm"], "proved": True, "drilled_at": drill["drilled_at"]}
+    assert f"{drilled['back_seconds']:.2f} s." in (bundle / "page.html").read_text()
+    assert f"back in {drilled['back_seconds']:.2f} s" in page["last_drill"]
+    assert not any("drill" in sentence for sentence in page["absent"])
+    assert b"quarterly" not in everything_in(bundle), "who drilled, and why, stays here"
+    caller.stop_daemon(servers=False)
+    engine = Engine.open(caller.workspace)
+    event = events_of(engine.store, "tickets")[-1]
+    engine.close()
+    assert (event.kind, event.actor, event.reason, event.data) == ("rollback_drilled", "ada", "quarterly", drill)
+
+
 def test_what_was_rolled_back_takes_signatures_to_come_back(caller: Caller) -> None:
     page = caller.call("rollback", cluster="tickets", to=caller.before)
     assert page["next"][0]["arguments"] == {"cluster": "tickets", "subject": caller.serving}
+    assert caller.call("fleet_status")["clusters"][0]["incumbent"] == caller.before, "the next round begins with what serves"
     with pytest.raises(StateConflict, match="no version served tickets before"):
         caller.call("rollback", cluster="tickets")
     with pytest.raises(StateConflict, match=f"{caller.serving} is not among the versions that served"):

@@ -45,14 +45,14 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 @given(ARGUMENTS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_every_command_comes_back_as_it_was(arguments: list[dict[str, Any]]) -> None:
     with journal_with(arguments) as path:
         assert read(path) == arguments
 
 
 @given(ARGUMENTS, st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_journal_cut_anywhere_keeps_its_whole_lines_and_the_cut_off_rest(arguments: list[dict[str, Any]], data: st.DataObject) -> None:
     with journal_with(arguments) as path:
         whole = path.read_bytes()
@@ -69,7 +69,7 @@ def test_a_journal_cut_anywhere_keeps_its_whole_lines_and_the_cut_off_rest(argum
 
 
 @given(ARGUMENTS.filter(lambda arguments: len(arguments) > 1), st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_changed_byte_before_the_last_line_is_refused_with_its_number(arguments: list[dict[str, Any]], data: st.DataObject) -> None:
     with journal_with(arguments) as path:
         whole = bytearray(path.read_bytes())

@@ -118,7 +118,7 @@ def ledgers(draw: st.DrawFn) -> tuple[list[PastRound], TrainOverrides, Facts]:
     return rounds, overrides, facts
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ledger=ledgers(), octaves=st.tuples(st.floats(-1, 1), st.floats(-1, 1)))
 def test_values_stay_within_their_bounds_and_every_changed_one_has_a_reason(
     ledger: tuple[list[PastRound], TrainOverrides, Facts], octaves: tuple[float, float]
@@ -145,7 +145,7 @@ def test_values_stay_within_their_bounds_and_every_changed_one_has_a_reason(
             assert any(reason.startswith(f"{name} ") for reason in found.reasons), (name, found)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ledger=ledgers())
 def test_no_rule_raises_the_learning_rate_after_a_regression_or_a_divergence(ledger: tuple[list[PastRound], TrainOverrides, Facts]) -> None:
     rounds, overrides, facts = ledger
@@ -157,7 +157,6 @@ def test_no_rule_raises_the_learning_rate_after_a_regression_or_a_divergence(led
         assert found.search is None
 
 
-@settings(deadline=None)
 @given(rows=st.integers(1, 50_000), epochs=st.floats(0.5, 4.0))
 def test_a_run_costs_about_the_same_however_many_rows_there_are(rows: int, epochs: float) -> None:
     found = epochs_within_budget(epochs, rows, batch_size=12, usual_rows=1000)

@@ -2,7 +2,7 @@
 
 A bundle is about the round that accepted the version: its measurements, its rules as the domain was then, and its decision. Beside challenger and
 incumbent it takes the base, the floor and the ceiling, each where it was measured on the same suite with the same rubric. The ceiling is the best
-of the domain's teachers and of the endpoints that have a cluster of their own.
+of the domain's teachers, of endpoints and of models with more parameters, where they have a cluster of their own.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import getpass
 import socket
+from collections.abc import Collection
 from typing import NamedTuple
 
 from engine.base.digests import digest_of
 from engine.base.paths import Workspace
-from engine.config import ClustersFile, EndpointProfile
+from engine.config import ClustersFile, EndpointProfile, HourlyPrice, ModelProfile, Profile
 from engine.errors import NotFound, StateConflict
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import CompiledDomain, load_compiled
@@ -27,6 +28,7 @@ from engine.iterate.steps import PROFILE
 from engine.iterate.types import IterateJob
 from engine.jobs import records as runs
 from engine.loading import load_clusters
+from engine.promote import records as promotions
 from engine.promote.evidence.types import ApprovedRequest, BundleInputs, GuardResults, Lineage, MeasuredSubject, Operations, Role, Rollback
 from engine.store import lineage
 from engine.store.artifacts import Artifacts
@@ -45,13 +47,17 @@ class Sources(NamedTuple):
     guard: tuple[str, str] | None
     """Measurements of base and challenger on the no-harm suite."""
     rollback: Rollback
+    hourly_price: HourlyPrice | None
+    """Of the machine, as clusters.json gives it now."""
     compiled: CompiledDomain
     """As the round was judged on."""
 
     def digest(self) -> str:
         """Names them."""
         accepted = (self.accepted_in.run_id, self.accepted_in.iteration.iteration)
-        return digest_of([self.cluster, self.version, accepted, self.evaluations, self.guard, self.rollback.model_dump(mode="json")])
+        posture = self.rollback.model_dump(mode="json")
+        price = None if self.hourly_price is None else self.hourly_price.model_dump(mode="json")
+        return digest_of([self.cluster, self.version, accepted, self.evaluations, self.guard, posture, price])
 
 
 def find_sources(store: Store, artifacts: Artifacts, workspace: Workspace, cluster: str, version: str) -> Sources:
@@ -67,12 +73,15 @@ def find_sources(store: Store, artifacts: Artifacts, workspace: Workspace, clust
     if base is not None and iteration.incumbent != BASE:
         evaluations["base"] = base
     compiled = load_compiled(workspace, measurements.domain_digest_of(store, iteration.challenger_evaluation))
-    ceilings = _ceilings(load_clusters(workspace), compiled) - {cluster}
+    job, file = _job(store, accepted), load_clusters(workspace)
+    teachers = {teacher.name for teacher in compiled.domain.teachers}
+    ceilings = ceilings_of(file, teachers, PROFILE.validate_python(job.profile)) - {cluster}
     ceiling = _best(store, [each.evaluation_id for each in alike if each.cluster in ceilings and each.subject == BASE])
     if ceiling is not None:
         evaluations["ceiling"] = ceiling
-    rollback = _rollback(store, artifacts, workspace, iteration.incumbent, _job(store, accepted))
-    return Sources(cluster, version, accepted, evaluations, _guard(store, accepted), rollback, compiled)
+    posture = _rollback(store, artifacts, workspace, iteration.incumbent, job)
+    rollback = posture.model_copy(update={"drill": promotions.last_drill(store, cluster)})
+    return Sources(cluster, version, accepted, evaluations, _guard(store, accepted), rollback, _hourly_price(file, cluster), compiled)
 
 
 def gather(
@@ -107,7 +116,12 @@ def gather(
         guard=None if sources.guard is None else GuardResults(*(_guarded(store, artifacts, each) for each in sources.guard)),
         lineage=_lineage(store, sources, job),
         rollback=sources.rollback,
-        operations=Operations(device=job.device, latency_budget_p95_seconds=domain.serving.latency_p95_seconds),
+        operations=Operations(
+            device=job.device,
+            in_flight=_in_flight(PROFILE.validate_python(job.profile)),
+            latency_budget_p95_seconds=domain.serving.latency_p95_seconds,
+            hourly_price=sources.hourly_price,
+        ),
         generation=sources.compiled.manifest.generation,
         salt=salt,
         private_words=_private_words(),
@@ -137,14 +151,31 @@ def _job(store: Store, accepted: RecordedRound) -> IterateJob:
     return IterateJob.model_validate(runs.launch_of(store, accepted.run_id).job)
 
 
-def _ceilings(clusters: ClustersFile, compiled: CompiledDomain) -> set[str]:
-    """Clusters whose model is a teacher of the domain, or an endpoint."""
-    teachers = {teacher.name for teacher in compiled.domain.teachers}
-    return {
-        name
-        for name, entry in clusters.clusters.items()
-        if entry.model in teachers or isinstance(clusters.models[entry.model], EndpointProfile)
-    }
+def ceilings_of(clusters: ClustersFile, teachers: Collection[str], specialised: Profile) -> set[str]:
+    """Clusters whose model is a teacher of the domain, an endpoint, or larger than the one that is specialised."""
+    found, own = set(), _billions(specialised)
+    for name, entry in clusters.clusters.items():
+        profile = clusters.models[entry.model]
+        larger = own is not None and (_billions(profile) or 0.0) > own
+        if entry.model in teachers or isinstance(profile, EndpointProfile) or larger:
+            found.add(name)
+    return found
+
+
+def _billions(profile: Profile) -> float | None:
+    """A model's size in billions of parameters; None where nobody says it."""
+    return profile.parameters_billion if isinstance(profile, ModelProfile) else None
+
+
+def _in_flight(profile: Profile) -> int | None:
+    """Requests that a measurement of the model keeps in flight; None for the double."""
+    return profile.inference.concurrency if isinstance(profile, ModelProfile) else None
+
+
+def _hourly_price(clusters: ClustersFile, cluster: str) -> HourlyPrice | None:
+    """What an hour of the cluster's machine costs; None where nobody says it."""
+    entry = clusters.clusters.get(cluster)
+    return None if entry is None else clusters.hosts[entry.hosts[0]].hourly_price
 
 
 def _best(store: Store, evaluations: list[str]) -> str | None:

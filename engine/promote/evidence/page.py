@@ -138,7 +138,8 @@ stated.operations.latency_budget_p95_seconds %}; the budget is {{ stated.operati
 <p class="soft">Held-out {{ metric }}: a dot is a mean, a line its {{ "%g"|format(100 * headline.score.confidence) }}% interval. Items of one source
 count as one piece of evidence.
 {% for role, name in names.items() %}{{ role_words[role]|capitalize }}: {{ name }}.
-{% endfor %}</p>
+{% endfor %}{% if "ceiling" in names %}The ceiling is the best that was measured on these items of the domain's teachers, endpoints and larger models.
+{% endif %}</p>
 
 <h2>Difference, paired on the same items</h2>
 {{ draw(differences, "paired differences with intervals") }}
@@ -191,25 +192,33 @@ than {{ stated.rules.acceptance.slice_minimum }} items say too much about single
 <h2>What an answer takes</h2>
 <div class="wide"><table>
 <tr><th>subject</th><th class="number">p50</th><th class="number">p95</th><th class="number">answers made</th><th class="number">tokens an answer</th>
-<th>weights that answered</th></tr>
+<th class="number">answers a second</th><th class="number">tokens a second</th><th>weights that answered</th></tr>
 {% for role, subject in subjects.items() if role != "floor" %}
 <tr><td>{{ role_words[role] }}</td><td class="number">{{ subject.latency_p50_seconds|seconds }}</td>
 <td class="number">{{ subject.latency_p95_seconds|seconds }}</td><td class="number">{{ subject.generated }}</td>
 <td class="number">{{ "%.1f"|format(subject.completion_tokens / subject.generated) if subject.generated else "–" }}</td>
+<td class="number">{{ subject.answers_per_second|rate }}</td><td class="number">{{ subject.tokens_per_second|rate }}</td>
 <td>{{ {"match": "proved", "": "nothing generated"}.get(subject.fingerprint, subject.fingerprint) }}</td></tr>
 {% endfor %}
 </table></div>
-<p class="soft">Measured on {{ stated.operations.device }}, under the load of the measurement itself.
-{% if stated.operations.cost_per_decision_usd is not none %}A decision costs {{ "%.6f"|format(stated.operations.cost_per_decision_usd) }} USD.
-{% endif %}{% if stated.operations.capacity_per_second is not none %}
-Capacity: {{ "%.1f"|format(stated.operations.capacity_per_second) }} answers a second.
+{% set operations = stated.operations %}
+<p class="soft">Measured on {{ operations.device }}, under the load of the measurement itself{%
+if operations.in_flight %}, with {{ operations.in_flight }} requests in flight{% endif %}.
+{% if operations.machine_seconds_per_decision is not none %}
+A decision of this version takes {{ "%.4g"|format(operations.machine_seconds_per_decision) }} seconds of the machine{%
+if operations.cost_per_decision is not none %}: {{ "%.3g"|format(operations.cost_per_decision) }} {{ operations.hourly_price.currency }}, at
+{{ "%g"|format(operations.hourly_price.amount) }} {{ operations.hourly_price.currency }} an hour, the price given for
+{{ operations.hourly_price.as_of }}.
+{% else %}; no price given.{% endif %}
 {% endif %}</p>
 
 <h2>If it has to be taken back</h2>
 <p>{{ "The base model" if stated.rollback.adapter is none else stated.rollback.to }} answers again{%
 if stated.rollback.adapter %} (adapter <code>{{ stated.rollback.adapter[:12] }}</code>){% endif %}.
 {% if stated.rollback.in_registry %}Its weights are at hand.{% else %}<b class="bad">Its weights are not there any more.</b>{% endif %}
-{% if stated.rollback.drill_seconds is not none %}The last drill took {{ stated.rollback.drill_seconds|seconds }}.{% endif %}</p>
+{% if stated.rollback.drill is not none %}{% set drill = stated.rollback.drill %}
+In the last drill, {{ drill.drilled_at }}, {{ drill.to }} answered in the place of {{ drill.serving }} after {{ drill.seconds|seconds }}{{
+"" if drill.warm else ", with the start of its server" }}; the way back took {{ drill.back_seconds|seconds }}.{% endif %}</p>
 
 <h2>Approvals</h2>
 {% for each in approvals %}

@@ -33,6 +33,12 @@ def of_digest(store: Store, evidence: str) -> Evidence | None:
     return _newest(store, "digest = ?", [evidence])
 
 
+def sources_of(store: Store, evidence: str) -> str | None:
+    """Digest of the sources that the statement of this digest was made from; null where no such statement is known."""
+    rows = store.read("SELECT sources FROM evidence WHERE digest = ? ORDER BY seq LIMIT 1", [evidence])
+    return str(rows[0][0]) if rows else None
+
+
 def record(store: Store, *, cluster: str, version: str, sources: str, approvals: str, evidence: Evidence) -> None:
     """Writes a bundle's row, once however often it is called."""
     store.submit(

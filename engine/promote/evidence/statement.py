@@ -20,7 +20,7 @@ from engine.base.files import parse_strict
 from engine.base.ids import check_identifier
 from engine.base.sources import VERSION, engine_digest
 from engine.errors import VerdictDiffers
-from engine.evaluate.types import PairedComparison, Stability
+from engine.evaluate.types import EvaluationSummary, PairedComparison, Stability
 from engine.iterate.types import Decision
 from engine.promote.evidence.derivation import derive
 from engine.promote.evidence.redaction import Redaction, item_rows
@@ -31,6 +31,7 @@ from engine.promote.evidence.types import (
     Lineage,
     MadeWith,
     MeasuredSubject,
+    Operations,
     Role,
     Rules,
     SubjectRecord,
@@ -42,6 +43,8 @@ ADAPTER = "adapter"
 ITEMS = "items.jsonl"
 TREE_DIGEST = "modelsmith-tree-sha256"
 """The digest of a directory: SHA-256 over the canonical JSON of its sorted (path, SHA-256) pairs."""
+CACHED_SHARE = 0.1
+"""Of the answers, that may come from the cache before a measurement's wall time says nothing of what the machine sustains."""
 ROUNDING = 1e-9
 """What two sums of the same numbers may differ by."""
 
@@ -67,7 +70,7 @@ def make_statement(inputs: BundleInputs, page: str) -> Draft:
         check_identifier(name, what)
     redaction = Redaction(inputs.salt, inputs.private_words)
     rows = item_rows(inputs, redaction)
-    rules = _rules(inputs, redaction)
+    rules, operations = _rules(inputs, redaction), _operations(inputs)
     found = derive(rows, rules)
     _refuse_another_verdict(inputs.recorded, found.decision)
     _refuse_other_means(inputs.subjects, found)
@@ -81,10 +84,10 @@ def make_statement(inputs: BundleInputs, page: str) -> Draft:
         subjects=tuple(_subject(subject, redaction) for subject in inputs.subjects),
         rules=rules,
         found=found,
-        operations=inputs.operations,
+        operations=operations,
         lineage=_lineage(inputs.lineage, redaction),
         rollback=inputs.rollback,
-        absent=_absent(inputs),
+        absent=_absent(inputs, operations),
     )
     items = b"".join(canonical_json(row.model_dump(mode="json")) + b"\n" for row in rows)
     return Draft(predicate, items, _payload(predicate, items))
@@ -151,24 +154,48 @@ def _subject(subject: MeasuredSubject, redaction: Redaction) -> SubjectRecord:
         completion_tokens=summary.completion_tokens,
         latency_p50_seconds=held_out.latency_p50_seconds,
         latency_p95_seconds=held_out.latency_p95_seconds,
+        answers_per_second=None if subject.role == "floor" else _a_second(summary, _answers(summary)),
+        tokens_per_second=None if subject.role == "floor" else _a_second(summary, summary.completion_tokens),
     )
+
+
+def _a_second(summary: EvaluationSummary, made: int) -> float | None:
+    """What a measurement made in a second of its wall time. None where it says little of the machine: too much came from the cache, or nothing."""
+    asked = summary.generated + summary.cached
+    if summary.seconds <= 0 or made <= 0 or summary.cached > CACHED_SHARE * asked:
+        return None
+    return made / summary.seconds
+
+
+def _answers(summary: EvaluationSummary) -> int:
+    """Answers that the measurement made and got."""
+    return summary.generated - sum(split.errors for split in summary.splits)
+
+
+def _operations(inputs: BundleInputs) -> Operations:
+    """With what a decision takes of the machine's time, and of money where somebody gave a price."""
+    challenger, price = inputs.subject("challenger"), inputs.operations.hourly_price
+    rate = None if challenger is None else _a_second(challenger.summary, _answers(challenger.summary))
+    seconds = None if rate is None else 1 / rate
+    cost = None if seconds is None or price is None else seconds * price.amount / 3600
+    return inputs.operations.model_copy(update={"machine_seconds_per_decision": seconds, "cost_per_decision": cost})
 
 
 def _lineage(lineage: Lineage, redaction: Redaction) -> Lineage:
     return lineage.model_copy(update={name: redaction.label(getattr(lineage, name)) for name in ("model", "licence", "method")})
 
 
-def _absent(inputs: BundleInputs) -> tuple[str, ...]:
+def _absent(inputs: BundleInputs, operations: Operations) -> tuple[str, ...]:
     """What a reviewer may look for in vain, and why it is not there."""
     missing: list[tuple[bool, str]] = [
-        (inputs.subject("ceiling") is None, "No teacher or frontier model was measured on this suite, so there is no ceiling to compare with."),
+        (inputs.subject("ceiling") is None, "There is no ceiling to compare with: no teacher, endpoint or larger model was measured on these items."),
         (inputs.subject("floor") is None, "No baseline without a language model fits this output, so there is no floor."),
         (inputs.guard is None, "What the model could do besides this task was not measured: the domain names no no-harm suite."),
         (_latency(inputs, "challenger") is None, "Latency was not measured: every answer came from the cache."),
-        (inputs.operations.latency_budget_p95_seconds is None, "The domain sets no budget for latency."),
-        (inputs.operations.cost_per_decision_usd is None, "Cost per decision was not measured."),
-        (inputs.operations.capacity_per_second is None, "Capacity was not measured."),
-        (inputs.rollback.drill_seconds is None, "No rollback drill is recorded."),
+        (operations.latency_budget_p95_seconds is None, "The domain sets no budget for latency."),
+        (operations.machine_seconds_per_decision is None, "Capacity and cost per decision were not measured: answers came from the cache."),
+        (operations.hourly_price is None, "No price given for this machine: what a decision costs in money is not known."),
+        (inputs.rollback.drill is None, "No rollback drill is recorded."),
         (inputs.stability is None, "How steady the incumbent's answers are was not measured."),
     ]
     return tuple(sentence for absent, sentence in missing if absent)

@@ -8,14 +8,14 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from engine.base.record import Record
-from engine.config import Acceptance
+from engine.config import Acceptance, HourlyPrice
 from engine.evaluate.types import Canaries, EvaluationSummary, ItemResult, PairedComparison, ScoreIdentity, Split, SplitScore, Stability
 from engine.iterate.types import Decision
-from engine.promote.types import Approval, PromotionRequest
+from engine.promote.types import Approval, Drill, PromotionRequest
 
 Role = Literal["challenger", "incumbent", "base", "floor", "ceiling"]
 """What a subject is in the comparison: the version that is to be promoted, what it replaced, the model that it was trained from, the baseline
-without a language model, and the teacher or frontier model."""
+without a language model, and the best of teachers, endpoints and larger models."""
 Suite = Literal["domain", "no_harm"]
 
 
@@ -74,20 +74,24 @@ class Rollback(Record):
     """Digest of its adapter; null for the base."""
     in_registry: bool
     """Its weights were at hand when the bundle was made."""
-    drill_seconds: float | None = None
-    """How long the last drill took; null where none was recorded."""
+    drill: Drill | None = None
+    """The cluster's last drill, whichever version served then; null where none was recorded."""
 
 
 class Operations(Record):
-    """What an answer takes, as far as it was measured; latency stands with each subject."""
+    """What a decision of the version takes, as far as it was measured. Latency and answers a second stand with each subject."""
 
     device: str
+    in_flight: int | None = None
+    """Requests that its measurement kept in flight; null where no server was asked over the wire."""
     latency_budget_p95_seconds: float | None = None
     """The domain's; null where it sets none."""
-    cost_per_decision_usd: float | None = None
-    """Null where it was not measured."""
-    capacity_per_second: float | None = None
-    """Answers a second at saturation; null where it was not measured."""
+    machine_seconds_per_decision: float | None = None
+    """Wall time of the measurement by answers, with so many in flight; null where it was not measured."""
+    hourly_price: HourlyPrice | None = None
+    """Of the machine, as somebody gave it in clusters.json; null where nobody did."""
+    cost_per_decision: float | None = None
+    """The two together, in the currency of the price; null where either is."""
 
 
 class ApprovedRequest(Record):
@@ -241,6 +245,10 @@ class SubjectRecord(Record):
     latency_p50_seconds: float | None
     """Over generated answers to held-out; null where all came from the cache."""
     latency_p95_seconds: float | None
+    answers_per_second: float | None
+    """Of the measurement as a whole, loading left out: what the machine sustained; null where the cache gave many of the answers, and of a floor."""
+    tokens_per_second: float | None
+    """Generated tokens, likewise."""
 
 
 class MadeWith(Record):

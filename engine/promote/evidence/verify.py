@@ -171,7 +171,7 @@ def _approved_in_words(each: ApprovedRequest) -> str:
 
 
 def _unchecked(bundle: Bundle, check: ApprovalCheck | None) -> tuple[str, ...]:
-    sentences = ["Taken as signed: latency, tokens, counts of canaries, lineage and the rollback posture, which no result in the bundle shows."]
+    sentences = ["Taken as signed: latency, tokens, capacity, cost, counts of canaries, lineage and rollback posture, which no result here shows."]
     given = sum(len(each.approvals) for each in bundle.approvals)
     if check is None:
         sentences.append(f"The {given} approvals in the bundle were not checked." if given else "The bundle holds no approval.")

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.verify_bundle import synthetic_inputs
+from engine.config import ClustersFile, HourlyPrice
 from engine.errors import EvidenceRefused, PathRefused, StateConflict, VerdictDiffers
 from engine.evaluate.types import Canaries
 from engine.iterate.clauses import canaries_clause
@@ -24,6 +25,7 @@ from engine.promote.approvals.roster import PersonAdded, PersonRevoked
 from engine.promote.approvals.verify import verify_approval
 from engine.promote.evidence import bundle as bundles
 from engine.promote.evidence.bundle import APPROVALS, FILES, MANIFEST, PAGE, STATEMENT, VERIFIER, issue_again, make_bundle, read_bundle
+from engine.promote.evidence.gathering import ceilings_of
 from engine.promote.evidence.standalone import verify_bundle as standalone
 from engine.promote.evidence.types import ApprovedRequest, BundleInputs, MeasuredSubject
 from engine.promote.evidence.verify import against, verify_bundle
@@ -52,14 +54,62 @@ def test_the_statement_is_in_toto_about_the_adapter_and_says_what_the_ledger_say
     assert [moved["role"] for moved in predicate["found"]["movement"]] == ["base", "floor", "ceiling", "incumbent"]
     assert [each["split"] for each in predicate["found"]["regressions"]] == ["held_out", "core"]
     assert len(predicate["found"]["slices"]) == 3
-    assert "Cost per decision was not measured." in predicate["absent"]
-    assert predicate["operations"]["cost_per_decision_usd"] is None
+
+
+def test_what_the_measurement_took_is_said_and_money_only_where_somebody_gave_a_price(
+    inputs: BundleInputs, key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    challenger = inputs.subject("challenger")
+    assert challenger is not None
+    made, tokens = challenger.summary.generated, challenger.summary.completion_tokens
+    price = HourlyPrice(amount=3.6, currency="EUR", as_of="2026-11-01")
+    for hourly, cost in ((None, None), (price, pytest.approx(60 / made * 0.001))):
+        priced = replace(inputs, operations=inputs.operations.model_copy(update={"hourly_price": hourly, "in_flight": 32}))
+        bundle = make_bundle(priced, key, tmp_path)
+        predicate = payload_of(bundle)["predicate"]
+        subjects = {subject["role"]: subject for subject in predicate["subjects"]}
+        assert subjects["challenger"]["answers_per_second"] == pytest.approx(made / 60)
+        assert subjects["challenger"]["tokens_per_second"] == pytest.approx(tokens / 60)
+        assert subjects["floor"]["answers_per_second"] is None
+        assert predicate["operations"]["machine_seconds_per_decision"] == pytest.approx(60 / made)
+        assert predicate["operations"]["cost_per_decision"] == cost
+        assert any("No price given" in sentence for sentence in predicate["absent"]) == (hourly is None)
+        page = " ".join((bundle / PAGE).read_text().split())
+        assert "with 32 requests in flight" in page
+        said = "0.0003 EUR, at 3.6 EUR an hour, the price given for 2026-11-01." if hourly else "A decision of this version takes 0.3 seconds of the machine; no price given."
+        assert said in page
+        assert verify_bundle(bundle, key.public_key()).verified
+
+
+def test_what_the_cache_answered_is_no_capacity(inputs: BundleInputs, key: Ed25519PrivateKey, tmp_path: Path) -> None:
+    challenger = inputs.subject("challenger")
+    assert challenger is not None
+    mostly_cached = challenger._replace(summary=challenger.summary.model_copy(update={"generated": 100, "cached": 100}))
+    subjects = tuple(mostly_cached if subject.role == "challenger" else subject for subject in inputs.subjects)
+    predicate = payload_of(make_bundle(replace(inputs, subjects=subjects), key, tmp_path))["predicate"]
+    assert next(each for each in predicate["subjects"] if each["role"] == "challenger")["answers_per_second"] is None
+    assert predicate["operations"]["machine_seconds_per_decision"] is None
+    assert "Capacity and cost per decision were not measured: answers came from the cache." in predicate["absent"]
+
+
+def test_the_ceiling_is_looked_for_among_teachers_endpoints_and_larger_models() -> None:
+    def managed(billions: float) -> dict[str, Any]:
+        weights = {"kind": "directory", "path": "weights"}
+        return {"title": "m", "license": "MIT", "parameters_billion": billions, "weights": weights, "inference": {"max_model_len": 512}} | {"kind": "managed"}
+
+    models = {
+        "small": managed(0.1), "same": managed(0.1), "large": managed(8.0), "sage": {"kind": "scripted"}, "double": {"kind": "scripted"},
+        "cloud": {"kind": "endpoint", "title": "c", "base_url": "https://example.com/v1", "model": "c"},
+    }  # fmt: skip
+    file = ClustersFile.model_validate({"models": models, "clusters": {name: {"domain": "tickets", "model": name} for name in models}})
+    assert ceilings_of(file, {"sage"}, file.models["small"]) == {"large", "sage", "cloud"}
+    assert ceilings_of(file, (), file.models["double"]) == {"cloud"}, "of the double nobody knows the size"
 
 
 # ---- altered ---------------------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([*FILES, MANIFEST]), st.integers(0), st.integers(1, 255))
 def test_a_flipped_byte_anywhere_in_any_file_is_refused_by_both_verifiers(
     copied: Callable[[], Path], key: Ed25519PrivateKey, public_key_file: Path, name: str, position: int, flip: int
@@ -459,6 +509,6 @@ def test_text_output_without_floor_guard_or_ceiling_makes_a_bundle_that_says_wha
     bundle = make_bundle(bare, key, tmp_path)
     assert verify_bundle(bundle, key.public_key()).verified
     absent = " ".join(payload_of(bundle)["predicate"]["absent"])
-    for word in ("ceiling", "floor", "no-harm", "Capacity", "drill", "steady"):
+    for word in ("ceiling", "floor", "no-harm", "price", "drill", "steady"):
         assert word in absent, word
     assert "Slices of held-out" not in (bundle / PAGE).read_text()

@@ -42,7 +42,7 @@ def test_lengths_count_bytes_so_that_no_two_messages_are_encoded_alike() -> None
     assert pae("a", b"b 1 c") != pae("a b", b"1 c")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=200))
 def test_what_was_signed_comes_out_again(payload: bytes) -> None:
     assert open_envelope(sign(payload, KEY), PUBLIC, "it") == payload
@@ -55,7 +55,7 @@ def test_any_dsse_reader_finds_payload_type_and_signature_where_the_specificatio
     PUBLIC.verify(base64.b64decode(signature["sig"]), pae(IN_TOTO, b"{}"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0), st.integers(1, 255))
 def test_a_changed_byte_anywhere_is_refused(position: int, flip: int) -> None:
     envelope = bytearray(sign(b'{"verdict":"accept"}', KEY))

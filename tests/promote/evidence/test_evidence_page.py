@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from engine.promote.evidence.bundle import PAGE, issue_again, read_bundle
 from engine.promote.evidence.page import render_page
 from engine.promote.evidence.types import ApprovedRequest, EvidencePredicate
+from engine.promote.types import Drill
 from tests.pages import assert_harmless
 from tests.promote.evidence.forging import approved, asked
 
@@ -51,6 +52,13 @@ def test_the_page_shows_verdict_movement_slices_regressions_lineage_and_what_is_
         assert text in page, text
     for regression in stated.found.regressions:
         assert f"{regression.won} won, {regression.lost} lost" in page
+
+
+def test_a_drill_is_said_with_both_ways_and_whether_a_server_had_to_start(stated: EvidencePredicate) -> None:
+    drill = Drill(serving="v-2", to="v-1", seconds=20.5, back_seconds=0.91, warm=False, proved=True, drilled_at="2026-11-20T09:00:00.000Z")
+    page = render_page(stated.model_copy(update={"rollback": stated.rollback.model_copy(update={"drill": drill})}), "e" * 64, ())
+    said = " ".join(page.split())
+    assert "In the last drill, 2026-11-20T09:00:00.000Z, v-1 answered in the place of v-2 after 20.50 s, with the start of its server; the way back took 0.91 s." in said
 
 
 def test_the_digits_to_compare_are_those_of_the_evidence(page: str, bundle: Path, key: Ed25519PrivateKey) -> None:

@@ -83,7 +83,7 @@ def test_the_bundle_of_the_version_that_stands_verifies_and_says_what_the_loop_s
     assert "of 4 canaries" in page.conditions[-2]
     predicate = payload_of(promoted.engine.workspace.root / page.bundle)["predicate"]
     assert predicate["lineage"]["rows"] == iteration.rows
-    assert predicate["rollback"] == {"to": "base", "adapter": None, "in_registry": True, "drill_seconds": None}
+    assert predicate["rollback"] == {"to": "base", "adapter": None, "in_registry": True, "drill": None}
     assert (promoted.engine.workspace.root / page.page).read_text().startswith("<!doctype html>")
 
 
@@ -132,6 +132,28 @@ def test_a_teacher_that_is_measured_later_becomes_the_ceiling_of_a_new_bundle(pr
     assert [subject["name"] for subject in predicate["subjects"] if subject["role"] == "ceiling"] == ["sage"]
     assert promoted.verified(page).verified
     assert promoted.verified(promoted.page).verified, "the earlier one, which people may be signing, stays"
+
+
+def test_the_measurement_gives_capacity_and_seconds_and_a_price_gives_money_in_a_new_bundle(promoted: Promoted) -> None:
+    engine, iteration = promoted.engine, promoted.first.iterations[0]
+    measured = measurements.summary(engine.store, iteration.challenger_evaluation)
+    unpriced = payload_of(engine.workspace.root / engine.evidence("tickets").bundle)["predicate"]
+    challenger = next(subject for subject in unpriced["subjects"] if subject["role"] == "challenger")
+    assert challenger["latency_p95_seconds"] == measured.split("held_out").latency_p95_seconds is not None
+    assert challenger["answers_per_second"] == pytest.approx(measured.generated / measured.seconds)
+    against_floor = next(moved for moved in unpriced["found"]["movement"] if moved["role"] == "floor")["comparison"]["difference"]
+    assert against_floor["low"] < against_floor["mean"] < against_floor["high"]
+    assert unpriced["operations"]["cost_per_decision"] is None
+    clusters = engine.workspace.clusters_file.read_text()
+    price = {"amount": 7.2, "currency": "CHF", "as_of": "2026-11-21"}
+    engine.workspace.clusters_file.write_text(json.dumps(json.loads(clusters) | {"hosts": {"local": {"hourly_price": price}}}))
+    page = engine.evidence("tickets")
+    engine.workspace.clusters_file.write_text(clusters)
+    operations = payload_of(engine.workspace.root / page.bundle)["predicate"]["operations"]
+    assert operations["hourly_price"] == price
+    assert operations["cost_per_decision"] == pytest.approx(operations["machine_seconds_per_decision"] * 0.002)
+    assert not any("price" in sentence for sentence in page.absent)
+    assert promoted.verified(page).verified
 
 
 def test_a_bundle_that_is_gone_is_made_again(promoted: Promoted) -> None:

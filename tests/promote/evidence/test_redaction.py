@@ -59,7 +59,7 @@ def judged_again(inputs: BundleInputs, subjects: tuple[MeasuredSubject, ...], sl
     return replace(inputs, subjects=subjects, slices=slices, acceptance=acceptance, recorded=decision, guard=None)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words, words, words, words, words, st.sampled_from(SHAPES))
 def test_no_text_of_an_item_a_machine_or_a_user_is_in_any_file(
     tmp_path: Path, item: str, source: str, answer: str, host: str, user: str, shape: str
