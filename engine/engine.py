@@ -18,7 +18,9 @@ from engine.base.clock import Clock, utc_now
 from engine.base.paths import Workspace
 from engine.config import ClustersFile
 from engine.curate import records as curation
+from engine.diagnose.types import FailureClass
 from engine.escalate import records as escalation
+from engine.escalate.governed import learned_classes
 from engine.escalate.redaction import Redaction
 from engine.escalate.types import Severity, ToCheck
 from engine.evaluate import records as measurements
@@ -84,7 +86,8 @@ class Engine:
         self.artifacts = Artifacts(workspace.artifacts)
         self.servers = ModelServers(workspace)
         self.supervisor = Supervisor(store, self.artifacts, workspace)
-        context = LoopContext(store, self.artifacts, workspace, self.supervisor, self.servers, clock)
+        learned = partial(classes_learned, store)
+        context = LoopContext(store, self.artifacts, workspace, self.supervisor, self.servers, clock, learned)
         self.supervisor.drive("iterate", IterateDriver(context))
         machine = Machine(workspace.root)
         listed = ListedSignatures(partial(named_list, workspace), lambda: [*promotions.approvals(store), *escalation.approvals(store)])
@@ -303,6 +306,11 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
     }
     judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES, evidence.TABLES, packages.TABLES, escalation.TABLES)
     return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, *judging)
+
+
+def classes_learned(store: Store) -> dict[str, FailureClass]:
+    """The classes that rules made of escalations give to failure patterns which no observation explains."""
+    return learned_classes(escalation.rules(store))
 
 
 def redaction_here(workspace: Workspace) -> Redaction:

@@ -730,6 +730,13 @@ PROMISES: tuple[Promise, ...] = (
         "escalate/test_records.py::test_of_two_proposals_that_race_one_stands_and_the_other_is_told",
     ),
     promise(
+        "escalate.rules",
+        "An escalation can become a rule of the taxonomy with its own failure as its case: the next one is known, and a pattern that nothing explained "
+        "has a class.",
+        "escalate/test_rules.py",
+        "escalate/test_escalating.py::test_an_escalation_becomes_a_rule_with_its_own_case_and_the_next_one_is_not_new",
+    ),
+    promise(
         "escalate.governed",
         "A fix that touches clusters.json, a domain's contract or evaluation, or the taxonomy is applied after a person has signed that very change, and "
         "no agent can sign.",

@@ -9,9 +9,11 @@ A fix is not carried out here. Whoever applies it edits the file; `unmade` compa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from engine.diagnose.taxonomy import LIKE
+from engine.diagnose.types import FailureClass
 from engine.escalate.signature import identity_of
 from engine.escalate.types import Change, ConfigurationChange, DataChange, Failure, PlanChange, TaxonomyRule
 
@@ -54,6 +56,16 @@ def unmade(change: ConfigurationChange | PlanChange, document: Mapping[str, Any]
 def recognises(rule: TaxonomyRule, failure: Failure) -> bool:
     """Whether a rule knows this failure, in whichever cluster it is."""
     return identity_of(rule.case) == identity_of(failure)
+
+
+def is_recognisable(failure: Failure) -> bool:
+    """Whether a rule would know this failure again: a group of similar inputs is called after one of them, which may be another next time."""
+    return failure.kind in ("run", "pattern") and f":{LIKE}" not in failure.words
+
+
+def learned_classes(rules: Sequence[TaxonomyRule]) -> dict[str, FailureClass]:
+    """By pattern that no observation explains, the class that a rule gives it; of two rules the later one's."""
+    return {rule.case.words: rule.failure_class for rule in rules if rule.case.kind == "pattern"}
 
 
 def _value_at(document: Any, setting: str) -> Any:

@@ -153,9 +153,12 @@ def of_pattern(cluster: str, evaluation_id: str, graded: int, pattern: FailurePa
 
 
 def _gone(pattern: FailurePattern) -> Expectation:
-    """A group of similar inputs is called after one of them, and may be called after another next time; so of such a group its class has to go."""
+    """That it is no longer there; of one that no rule explained, that it is gone or explained. A group of similar inputs is called after one of them,
+    and may be called after another next time: of such a group its class has to go."""
     if pattern.detail.startswith(LIKE):
         return Expectation(path="patterns.*.failure_class", comparison="lacks", value=pattern.failure_class)
+    if pattern.failure_class == "unknown":
+        return Expectation(path="patterns.*.failure_class", where={"pattern": pattern.pattern}, comparison="lacks", value="unknown")
     return Expectation(path="patterns.*.pattern", comparison="lacks", value=pattern.pattern)
 
 

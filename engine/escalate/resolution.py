@@ -7,7 +7,7 @@ which the value is not.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from engine.escalate.types import Expectation, ResolutionCheck
@@ -23,15 +23,19 @@ def unmet(check: ResolutionCheck, answer: Mapping[str, Any]) -> tuple[str, ...]:
 
 def in_words(check: ResolutionCheck) -> str:
     """The check in a sentence."""
-    wanted = " and ".join(f"{each.path} {_VERBS[each.comparison]} {_shown(each.value)}" for each in check.expected)
+    wanted = " and ".join(f"{each.path}{_of(each)} {_VERBS[each.comparison]} {_shown(each.value)}" for each in check.expected)
     return f"{check.tool}({', '.join(f'{name}={value!r}' for name, value in check.arguments.items())}): {wanted}"
+
+
+def _of(expected: Expectation) -> str:
+    return "".join(f" (where {name} is {_shown(value)})" for name, value in expected.where.items())
 
 
 _VERBS = {"is": "is", "at_least": "is at least", "at_most": "is at most", "lacks": "lacks"}
 
 
 def _unmet(expected: Expectation, answer: Mapping[str, Any]) -> str:
-    found = values_at(answer, expected.path)
+    found = values_at(answer, expected.path, expected.where)
     if found is None:
         return f"the answer has no {expected.path}"
     if expected.comparison == "lacks":
@@ -59,28 +63,26 @@ def _is_figure(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def values_at(answer: Any, path: str) -> list[Any] | None:
-    """What stands at the path; None where it leads nowhere. Behind a `*` there may be nothing, where the list is empty."""
-    return _follow([answer], path.split("."))
-
-
-def _follow(places: Sequence[Any], names: Sequence[str]) -> list[Any] | None:
-    if not names:
-        return list(places)
-    reached: list[Any] = []
-    for place in places:
-        step = _below(place, names[0])
-        if step is None:
+def values_at(answer: Any, path: str, where: Mapping[str, Any]) -> list[Any] | None:
+    """What stands at the path; None where it leads nowhere. Behind a `*` there may be nothing, where the list has no entry that fits."""
+    reached = [answer]
+    for name in path.split("."):
+        steps = [_below(place, name, where) for place in reached]
+        if any(step is None for step in steps):
             return None
-        reached.extend(step)
-    return _follow(reached, names[1:])
+        reached = [each for step in steps for each in step or ()]
+    return reached
 
 
-def _below(place: Any, name: str) -> list[Any] | None:
+def _below(place: Any, name: str, where: Mapping[str, Any]) -> list[Any] | None:
     """What the name leads to; None where it leads nowhere."""
     if name == EVERY:
-        return list(place) if isinstance(place, list | tuple) else None
+        return [entry for entry in place if _fits(entry, where)] if isinstance(place, list | tuple) else None
     return [place[name]] if isinstance(place, Mapping) and name in place else None
+
+
+def _fits(entry: Any, where: Mapping[str, Any]) -> bool:
+    return not where or (isinstance(entry, Mapping) and all(name in entry and _same(entry[name], value) for name, value in where.items()))
 
 
 def _shown(value: Any) -> str:

@@ -63,6 +63,8 @@ class Expectation(Record):
     comparison: Comparison = "is"
     """`lacks`: the value is nowhere there. A part that is missing, and a number that is none, never passes."""
     value: Any
+    where: dict[str, Any] = {}
+    """Of the lists on the way, the entries alone that have these values."""
 
 
 class ResolutionCheck(Record):

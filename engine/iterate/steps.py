@@ -21,7 +21,7 @@ from engine.evaluate.types import EvaluationSummary, ItemResult, Split
 from engine.generate.open import served_as
 from engine.generate.servers import ModelServers
 from engine.generate.types import PreparedBase
-from engine.iterate.history import History
+from engine.iterate.history import History, Learned
 from engine.iterate.measure import evaluate_job
 from engine.iterate.types import IterateJob, Iteration
 from engine.jobs.supervisor import Supervisor
@@ -58,14 +58,23 @@ class Measured(NamedTuple):
 class LoopContext:
     """What every iterate run of one engine works with."""
 
-    def __init__(self, store: Store, artifacts: Artifacts, workspace: Workspace, supervisor: Supervisor, servers: ModelServers, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        artifacts: Artifacts,
+        workspace: Workspace,
+        supervisor: Supervisor,
+        servers: ModelServers,
+        clock: Clock,
+        learned: Learned = dict,
+    ) -> None:
         self.store = store
         self.artifacts = artifacts
         self.workspace = workspace
         self.supervisor = supervisor
         self.servers = servers
         self.clock = clock
-        self.history = History(store, artifacts)
+        self.history = History(store, artifacts, learned)
         self._compiled: dict[str, CompiledDomain] = {}
 
     def compiled(self, digest: str) -> CompiledDomain:

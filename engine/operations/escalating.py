@@ -28,7 +28,7 @@ from engine.errors import ArgumentInvalid, BadInput, Conflict, Integrity, Models
 from engine.escalate import records
 from engine.escalate.evidence import of_pattern_files, of_run_files
 from engine.escalate.folder import REPORT, folder_of, is_whole, record_digest, write_folder
-from engine.escalate.governed import is_governed, recognises, setting_of, unmade
+from engine.escalate.governed import is_governed, is_recognisable, recognises, setting_of, unmade
 from engine.escalate.lifecycle import step_of
 from engine.escalate.opening import Gathered, by_hand, failed_step, new_patterns, of_pattern, of_run
 from engine.escalate.redaction import Redaction
@@ -292,6 +292,8 @@ class Escalating:
             parsed = CHANGE.validate_python(given)
         except ValidationError as error:
             raise _misshapen("change", error, "kind: configuration, plan, data, scenario or taxonomy (docs/escalations.md)") from None
+        if isinstance(parsed, TaxonomyRule) and not is_recognisable(seen.failure):
+            raise ArgumentInvalid(f"no rule would know the failure of {seen.id} again", next_step="Propose a fix of another kind.")
         if isinstance(parsed, TaxonomyRule) and not recognises(parsed, seen.failure):
             raise ArgumentInvalid(f"the rule {parsed.name} does not recognise the failure of {seen.id}", next_step="Leave out its `case`.")
         return parsed

@@ -19,11 +19,13 @@ from engine.escalate.folder import MANIFEST, RECORD, is_whole
 from engine.escalate.types import Escalation, FixRequest
 from engine.promote.approvals.statement import statement_of
 from engine.store.events import events_of
+from server import fix_approving
 from tests.escalate.failed import again, copied, name_approvers, set_budget, set_in_domain
 from tests.promote.keys import FileKey, founded_by
+from tests.server.daemons import run_cli
 from tests.workspaces import finish, make_workspace
 from tools import TOOLS
-from tools.tool import call, find_tool
+from tools.tool import Tool, call, find_tool
 
 pytestmark = pytest.mark.processes
 """Iterate runs with worker processes."""
@@ -343,6 +345,32 @@ def test_an_escalation_becomes_a_rule_with_its_own_case_and_the_next_one_is_not_
     assert known.class_guess == "infrastructure"
     assert "the rule changed-domain recognises it" in known.why_unmatched
     assert "Start the run again." in known.question
+
+
+def test_a_person_reads_the_fix_word_for_word_and_signs_it_on_the_command_line(
+    governed: Desk, ada: FileKey, mallory: FileKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class InProcess:
+        """A caller of the engine at hand, in place of one that goes to the daemon."""
+
+        def __init__(self, _workspace: object) -> None:
+            pass
+
+        def call(self, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+            return call(governed.engine, tool, arguments)
+
+    monkeypatch.setattr(fix_approving, "Client", InProcess)
+    found = governed.only()
+    assert found.request is not None
+    refused = run_cli(governed.workspace, "escalation", "approve", found.id, "--key", str(mallory.path), "--json")
+    assert (refused.code, refused.json["error"]["details"]["reason"]) == (2, "unknown_key")
+    said = run_cli(governed.workspace, "escalation", "approve", found.id, "--key", str(ada.path))
+    assert said.code == 0, said.err
+    assert statement_of(found.request).decode() in said.err
+    assert '"after": 2' in said.err
+    assert f"ada approved the fix of {found.id}" in said.out
+    again = run_cli(governed.workspace, "escalation", "approve", found.id, "--key", str(ada.path), "--json")
+    assert (again.code, again.json["error"]["code"]) == (2, "argument_invalid")
 
 
 # ---- by hand ---------------------------------------------------------------------------------------------------------------------------

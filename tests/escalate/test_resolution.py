@@ -14,8 +14,8 @@ from engine.escalate.types import Expectation, ResolutionCheck
 ANSWER = {"state": "succeeded", "graded": 90, "patterns": [{"pattern": "a"}, {"pattern": "b"}], "none": [], "ok": True}
 
 
-def met(path: str, comparison: Any, value: Any, answer: dict[str, Any] | None = None) -> bool:
-    check = ResolutionCheck(tool="t", arguments={}, expected=(Expectation(path=path, comparison=comparison, value=value),))
+def met(path: str, comparison: Any, value: Any, answer: dict[str, Any] | None = None, **where: Any) -> bool:
+    check = ResolutionCheck(tool="t", arguments={}, expected=(Expectation(path=path, comparison=comparison, value=value, where=where),))
     return not unmet(check, ANSWER if answer is None else answer)
 
 
@@ -53,6 +53,15 @@ def test_what_is_as_expected_passes(path: str, comparison: str, value: Any) -> N
 )
 def test_what_is_missing_or_otherwise_or_no_number_does_not_pass(path: str, comparison: str, value: Any) -> None:
     assert not met(path, comparison, value)
+
+
+def test_of_a_list_the_entries_that_fit_are_looked_at_alone() -> None:
+    answer = {"patterns": [{"pattern": "a", "class": "unknown"}, {"pattern": "b", "class": "format"}]}
+    assert not met("patterns.*.class", "lacks", "unknown", answer)
+    assert met("patterns.*.class", "lacks", "unknown", answer, pattern="b")
+    assert met("patterns.*.class", "lacks", "unknown", answer, pattern="gone")
+    assert not met("patterns.*.class", "is", "format", answer, pattern="gone")
+    assert not met("others.*.class", "lacks", "unknown", answer, pattern="gone")
 
 
 @given(st.sampled_from([float("nan"), float("inf"), float("-inf"), None, "9", True]))
