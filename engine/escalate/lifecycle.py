@@ -43,8 +43,6 @@ APPROVED: State = "approved"
 APPLIED: State = "applied"
 VERIFIED: State = "verified"
 REOPENED: State = "reopened"
-UNANSWERED: tuple[State, ...] = ("open", "reopened")
-"""Nothing is proposed yet, or what was did not help."""
 
 LIFECYCLE: tuple[Step, ...] = (
     Step(action="propose", source="open", target="proposed"),

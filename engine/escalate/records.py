@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.errors import ApprovalNeeded, NotFound, StateConflict
-from engine.escalate.lifecycle import CLOSED, FIRST, REOPENED, UNANSWERED, after_recurrence, step_of
+from engine.escalate.lifecycle import CLOSED, FIRST, REOPENED, after_recurrence, step_of
 from engine.escalate.overflow import overflow_opening
 from engine.escalate.signature import escalation_id, signature_of
 from engine.escalate.types import Action, Escalation, Failure, Fix, FixRequest, Occurrence, Opening, TaxonomyRule, Tried
@@ -279,12 +279,6 @@ def latest(store: Store, *, closed: bool = False, limit: int | None = None) -> l
 def open_count(store: Store) -> int:
     """How many are not closed."""
     ((count,),) = store.read("SELECT count(*) FROM escalation WHERE state <> ?", [CLOSED])
-    return int(count)
-
-
-def unanswered_count(store: Store) -> int:
-    """How many wait for somebody to propose a fix."""
-    ((count,),) = store.read("SELECT count(*) FROM escalation WHERE list_contains(?, state)", [list(UNANSWERED)])
     return int(count)
 
 

@@ -24,7 +24,7 @@ from engine.base.clock import Clock, hours_after
 from engine.base.digests import digest_of, file_sha256, sha256_hex
 from engine.base.files import inside
 from engine.base.paths import Workspace
-from engine.errors import ArgumentInvalid, BadInput, Conflict, Integrity, ModelsmithError, NotFound, StateConflict
+from engine.errors import ArgumentInvalid, BadInput, Conflict, Integrity, ModelsmithError, NotFound, StateConflict, StoreFailed
 from engine.escalate import records
 from engine.escalate.evidence import of_pattern_files, of_run_files
 from engine.escalate.folder import REPORT, folder_of, is_whole, record_digest, write_folder
@@ -117,6 +117,8 @@ class Escalating:
         self._writing = threading.Lock()
         self._seen = 0
         """The command up to which ended runs were looked into since this start."""
+        self._deferred: set[str] = set()
+        """Runs that could not be looked into, and are tried again at each look."""
         self._written: dict[str, str] = {}
         """By escalation, the record that its folder was last found or written with."""
 
@@ -125,6 +127,8 @@ class Escalating:
     def scan(self) -> None:
         """Escalates what failed since the last look, and brings every folder up to the store. Called every few seconds."""
         with self._scanning:
+            for run_id in sorted(self._deferred):
+                self._look_into(run_id)
             while found := runs.ended(self.store, self._seen, BATCH):
                 new = set(records.not_looked_into(self.store, [each.run_id for each in found]))
                 for each in found:
@@ -134,14 +138,18 @@ class Escalating:
         self.keep_folders()
 
     def _look_into(self, run_id: str) -> None:
-        """One that cannot be looked into now is looked into at the next start; the others do not wait for it."""
+        """One that cannot be looked into now (a full disk, a domain that is gone) is tried again; the others do not wait for it."""
         try:
             run = self.supervisor.get(run_id)
-            found = [self._failed(run)] if run.state == "failed" else self._left_over(run)
-        except ModelsmithError as error:
-            logger.error("%s cannot be looked into for escalations: %s", run_id, error)
-            return
-        records.look_into(self.store, run_id, found)
+            records.look_into(self.store, run_id, [self._failed(run)] if run.state == "failed" else self._left_over(run))
+        except StoreFailed:
+            raise
+        except (ModelsmithError, OSError) as error:
+            if run_id not in self._deferred:
+                logger.error("%s cannot be looked into for escalations yet: %s", run_id, error)
+            self._deferred.add(run_id)
+        else:
+            self._deferred.discard(run_id)
 
     def _failed(self, run: Run) -> Opening:
         run, steps = self._redacted(run), [self._redacted(step) for step in self.supervisor.list(parent=run.id)]
@@ -260,7 +268,7 @@ class Escalating:
 
     def resolve(self, name: str, action: Asked, change: Mapping[str, Any] | None, *, by: str, reason: str) -> EscalationPage:
         """Proposes a fix, says that it was made, closes, or reopens."""
-        seen = records.get(self.store, name)
+        seen, reason = records.get(self.store, name), self.redaction.text(reason)
         if action == "propose":
             return self._propose(seen, change, by, reason)
         step_of(seen.state, action, governed=seen.fix is not None and seen.fix.governed, name=seen.id)

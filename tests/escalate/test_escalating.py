@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from engine.escalate import folder, records
 from engine.escalate.folder import MANIFEST, RECORD, is_whole
 from engine.escalate.types import Escalation, FixRequest
 from engine.promote.approvals.statement import statement_of
+from engine.store.artifacts import Artifacts
 from engine.store.events import events_of
 from server import fix_approving
 from tests.escalate.failed import again, copied, name_approvers, set_budget, set_in_domain
@@ -136,6 +138,29 @@ def test_a_start_that_loses_power_at_any_write_of_the_folder_leaves_it_to_the_ne
     found = desk.only()
     assert (found.occurrences, is_whole(workspace.escalation(found.id), found)) == (1, True)
     desk.engine.close()
+
+
+def test_what_cannot_be_looked_into_now_is_tried_again_and_the_rest_does_not_wait(
+    failed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = Engine.open(copied(failed, tmp_path / "w"))
+    again(engine)
+    real, calls = Artifacts.put_directory, iter(range(100))
+
+    def full_at_first(self: Artifacts, path: Path) -> str:
+        if next(calls) == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, path)
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
+        patched.setattr(Artifacts, "put_directory", full_at_first)
+        engine.escalate_what_failed()
+        assert [each.occurrences for each in records.latest(engine.store)] == [1]
+        engine.escalate_what_failed()
+    assert [each.occurrences for each in records.latest(engine.store)] == [2]
+    assert caplog.text.count("cannot be looked into") == 1
+    assert list(engine.workspace.bundles.glob("*")) == []
+    engine.close()
 
 
 def test_the_same_failure_again_adds_to_its_escalation_and_another_folder_is_not_made(desk: Desk) -> None:
