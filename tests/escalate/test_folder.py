@@ -35,6 +35,7 @@ def escalation(revision: int = 1, words: str = "KeyError") -> Escalation:
 
 
 FILES = {"worker.log": LOG}
+GOLDEN = Path(__file__).with_name("golden_report.md")
 WRITES = len(contents(escalation(), FILES)) + 1
 
 
@@ -102,6 +103,10 @@ def test_the_record_is_what_the_schema_says(tmp_path: Path) -> None:
     Draft202012Validator(schemas()["escalation"]).validate(record)
     assert list(record)[:3] == ["schema_version", "id", "state"]
     assert Escalation.model_validate(record) == escalation()
+
+
+def test_the_report_reads_as_it_is_meant_to() -> None:
+    assert contents(escalation(), FILES)[REPORT].decode() == GOLDEN.read_text()
 
 
 def test_hostile_text_stands_in_a_fence_under_a_line_that_says_that_it_is_data() -> None:
