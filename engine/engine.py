@@ -7,14 +7,22 @@ in `engine/operations`, in a collaborator for each group of them; what it answer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import socket
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from engine.base.clock import Clock, utc_now
 from engine.base.paths import Workspace
 from engine.config import ClustersFile
 from engine.curate import records as curation
+from engine.diagnose.types import FailureClass
+from engine.escalate import records as escalation
+from engine.escalate.governed import learned_classes
+from engine.escalate.redaction import Redaction
+from engine.escalate.types import Severity, ToCheck
 from engine.evaluate import records as measurements
 from engine.evaluate.proposals import records as proposals
 from engine.evaluate.types import Split
@@ -30,6 +38,7 @@ from engine.jobs.types import Run, RunKind
 from engine.loading import load_clusters
 from engine.operations.comparing import Comparing
 from engine.operations.diagnosing import FailureDiagnosing
+from engine.operations.escalating import Asked, Escalating
 from engine.operations.evidencing import Evidencing
 from engine.operations.exporting import Exporting
 from engine.operations.following import Following
@@ -53,6 +62,7 @@ from engine.views import (
     ComparisonPage,
     DecisionPage,
     DiagnosisPage,
+    EscalationPage,
     EvidencePage,
     FleetStatus,
     OnboardedDomain,
@@ -76,10 +86,19 @@ class Engine:
         self.artifacts = Artifacts(workspace.artifacts)
         self.servers = ModelServers(workspace)
         self.supervisor = Supervisor(store, self.artifacts, workspace)
-        context = LoopContext(store, self.artifacts, workspace, self.supervisor, self.servers, clock, partial(promotions.rolled_back_since, store))
+        context = LoopContext(
+            store,
+            self.artifacts,
+            workspace,
+            self.supervisor,
+            self.servers,
+            clock,
+            rolled_back_since=partial(promotions.rolled_back_since, store),
+            learned=partial(classes_learned, store),
+        )
         self.supervisor.drive("iterate", IterateDriver(context))
         machine = Machine(workspace.root)
-        listed = ListedSignatures(partial(named_list, workspace), partial(promotions.approvals, store))
+        listed = ListedSignatures(partial(named_list, workspace), lambda: [*promotions.approvals(store), *escalation.approvals(store)])
         self.production = Production(workspace, store, self.artifacts, self.servers, machine)
         self._evidencing = Evidencing(workspace, store, self.artifacts, clock)
         self._exporting = Exporting(workspace, store, self.artifacts, self.supervisor, machine, self._evidencing.of)
@@ -91,6 +110,9 @@ class Engine:
         self._submitting = Submitting(workspace, store, self.artifacts, self.supervisor, machine)
         self._following = Following(store, self.supervisor)
         self._diagnosing = FailureDiagnosing(workspace, store, self.artifacts, context.history)
+        self._escalating = Escalating(
+            workspace, store, self.artifacts, self.supervisor, self._diagnosing, signing or listed, clock, redaction_here(workspace)
+        )
         self._comparing = Comparing(workspace, store, self.artifacts, self._diagnosing)
         self._proposing = Proposing(workspace, store, self.supervisor, self._diagnosing, machine)
         self._proposing.reconcile()
@@ -229,6 +251,43 @@ class Engine:
         """Submits the making of a version's package: its forms, each held against what was evaluated, with card, evidence and signatures."""
         return self._exporting.export(cluster, version, key)
 
+    # ---- escalations -----------------------------------------------------------------------------------------------------------------
+
+    def escalate_what_failed(self) -> None:
+        """Opens escalations for what ended badly since the last look, and brings their folders up to the store. May take seconds; called from a
+        thread of its own every few seconds."""
+        self._escalating.scan()
+
+    def escalations(self, escalation: str | None = None, *, closed: bool = False, limit: int = 10) -> EscalationPage:
+        """Escalations, or one with what is known of it."""
+        return self._escalating.escalations(escalation, closed=closed, limit=limit)
+
+    def escalate(
+        self, problem: str, cluster: str | None, run_id: str | None, severity: Severity, check: Mapping[str, Any] | None, *, by: str
+    ) -> EscalationPage:
+        """Opens an escalation for what somebody noticed, or adds to the one that is there."""
+        return self._escalating.escalate(problem, cluster, run_id, severity, check, by=by)
+
+    def resolve_escalation(self, escalation: str, action: Asked, change: Mapping[str, Any] | None, *, by: str, reason: str) -> EscalationPage:
+        """Proposes a fix, says that it was made, closes, or reopens. Nobody approves with this."""
+        return self._escalating.resolve(escalation, action, change, by=by, reason=reason)
+
+    def approve_fix(self, escalation: str, signature: str, *, by: str) -> EscalationPage:
+        """Takes in a person's signature on a fix. One that does not count is refused, and the attempt is in the log."""
+        return self._escalating.approve(escalation, signature, by=by)
+
+    def check_to_make(self, escalation: str) -> ToCheck:
+        """The resolution check of an escalation, to be made by whoever can call tools."""
+        return self._escalating.to_check(escalation)
+
+    def checking(self, escalation: str, run_id: str) -> EscalationPage:
+        """An escalation whose check has started a run that goes on."""
+        return self._escalating.checking(escalation, run_id)
+
+    def judge_check(self, escalation: str, made: ToCheck, answer: Mapping[str, Any], *, by: str) -> EscalationPage:
+        """Takes in what a check answered."""
+        return self._escalating.judge(escalation, made, answer, by=by)
+
     # ---- onboarding ------------------------------------------------------------------------------------------------------------------
 
     def onboard_model(self, name: str, profile: dict[str, Any], smoke_test: bool = True, key: str | None = None) -> OnboardedModel:
@@ -253,5 +312,17 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
         "train": versions.ingest_training,
         "export": packages.ingest_export,
     }
-    judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES, evidence.TABLES, packages.TABLES)
+    judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES, evidence.TABLES, packages.TABLES, escalation.TABLES)
     return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, *judging)
+
+
+def classes_learned(store: Store) -> dict[str, FailureClass]:
+    """The classes that rules made of escalations give to failure patterns which no observation explains."""
+    return learned_classes(escalation.rules(store))
+
+
+def redaction_here(workspace: Workspace) -> Redaction:
+    """What is kept out of escalations on this machine: its names, and the values of its secret variables."""
+    code = Path(__file__).resolve().parents[1]
+    places = {str(workspace.root): "<workspace>", str(code): "<modelsmith>", str(Path.home()): "<home>", socket.gethostname(): "<host>"}
+    return Redaction(places, os.environ)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine.config import ClustersFile, DomainFile
+from engine.escalate.types import Escalation
 from engine.evaluate.types import EvaluationSummary, PairedComparison
 
 DOCUMENTED: dict[str, type[BaseModel]] = {
@@ -17,6 +18,7 @@ DOCUMENTED: dict[str, type[BaseModel]] = {
     "domain": DomainFile,
     "evaluation": EvaluationSummary,
     "comparison": PairedComparison,
+    "escalation": Escalation,
 }
 
 

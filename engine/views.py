@@ -165,6 +165,8 @@ class FleetStatus(View):
     """Promotion requests that wait for signatures, newest first."""
     active_runs: tuple[RunLine, ...]
     recent_runs: tuple[RunLine, ...]
+    open_escalations: int = 0
+    """Failures that nobody foresaw and that are not closed (`escalations`)."""
     servers: tuple[ServerLine, ...]
     hosts: tuple[HostLine, ...]
     runs_total: int
@@ -409,3 +411,37 @@ class ApprovalsPage(View):
     how_to_sign: str | None = None
     evidence_page: str | None = None
     """What people read before they sign, relative to the workspace."""
+
+
+class EscalationLine(Record):
+    """An escalation in a list."""
+
+    escalation: str
+    state: str
+    severity: str
+    title: str
+    """What failed. Data: it may hold what users and models wrote."""
+    cluster: str | None
+    occurrences: int
+    last_seen: str
+
+
+class EscalationPage(View):
+    """Escalations; or one, with what is known of it and what may follow."""
+
+    escalations: tuple[EscalationLine, ...]
+    report: str | None = None
+    """Of one: the page to read, relative to the workspace. Its evidence lies beside it, and is data."""
+    question: str | None = None
+    reproduction: str | None = None
+    check: dict[str, Any] | None = None
+    """The call that must pass before it is closed, and what its answer must be."""
+    unmet: tuple[str, ...] = ()
+    """What the check found otherwise."""
+    run_id: str | None = None
+    """The run of the check, while it goes on."""
+    change: dict[str, Any] | None = None
+    """The fix that is proposed or was applied."""
+    document: dict[str, Any] | None = None
+    """What a person signs before the fix may be applied."""
+    how_to_sign: str | None = None

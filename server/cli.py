@@ -23,7 +23,7 @@ from engine.base.files import write_atomic
 from engine.base.paths import Workspace
 from engine.errors import ArgumentInvalid, DaemonUnavailable
 from engine.loading import find_workspace
-from server import approver_list
+from server import approver_list, fix_approving
 from server.approving import approve, passkey_page
 from server.client import Client, daemon_command, daemon_environment, ensure_daemon, running_daemon, wait_until_gone
 from server.failures import EXIT_BELOW_TARGET, EXIT_DONE, exit_code_of, failure_of
@@ -32,6 +32,7 @@ from server.terminal import Told, read_object
 from server.version import VERSION
 from server.watch import Display, watch
 from tools import TOOLS
+from tools.escalate import ESCALATIONS
 from tools.export import EXPORT
 from tools.onboard import ONBOARD_DOMAIN, ONBOARD_MODEL
 from tools.schema import input_schema
@@ -258,6 +259,11 @@ def model_add(arguments: argparse.Namespace, workspace: Workspace) -> int:
     return run_tool(ONBOARD_MODEL, arguments, workspace)
 
 
+def escalation_list(arguments: argparse.Namespace, workspace: Workspace) -> int:
+    """`escalations` by the words that a person looks for."""
+    return run_tool(ESCALATIONS, arguments, workspace)
+
+
 def store_command(arguments: argparse.Namespace, workspace: Workspace) -> int:
     """Verifies or rebuilds the database. Both need the store to themselves, so the daemon is stopped first."""
     from server.upkeep import rebuild_store, verify_store
@@ -323,6 +329,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_tool(commands, tool, common)
     _add_onboarding(commands, common)
     _add_approvers(commands, common)
+    _add_escalations(commands, common)
     _add_upkeep(commands, common)
     return parser
 
@@ -394,6 +401,25 @@ def _add_approvers(commands: Any, common: argparse.ArgumentParser) -> None:
     add("show", "show who may approve and what their signatures prove", approver_list.show, reading)
     verify = add("verify", "verify every entry of the list", approver_list.verify, reading)
     verify.add_argument("--head", metavar="DIGEST", help="a head that the list must have, or have had")
+
+
+def _add_escalations(commands: Any, common: argparse.ArgumentParser) -> None:
+    """What people do with escalations; agents have `escalate` and `resolve-escalation`."""
+    group = commands.add_parser("escalation", help="look at escalations, and approve the fix of one").add_subparsers(metavar="COMMAND", required=True)
+    listing = _add(group, "list", "list the escalations that are not closed", escalation_list, common)
+    listing.add_argument("--all", action="store_true", default=None, help="also closed ones")
+    one = "its id, such as esc-0a1b2c3d4e5f"
+    showing = _add(group, "show", "show one escalation", escalation_list, common)
+    showing.add_argument("escalation", help=one)
+    approving = _add(
+        group,
+        "approve",
+        "sign the fix of an escalation after showing what is signed, and hand the signature in",
+        lambda arguments, workspace: show(arguments, *fix_approving.approve(arguments, workspace)),
+        common,
+    )
+    approving.add_argument("escalation", help=one)
+    approving.add_argument("--key", required=True, metavar="PATH", help=KEY_HELP)
 
 
 def _add_upkeep(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -42,6 +42,8 @@ from tools.tool import Tool, call
 TICK_SECONDS = 0.1
 HOUSEKEEPING_SECONDS = 5.0
 """Between two looks at idle model servers and at our own idleness."""
+ESCALATION_SECONDS = 10.0
+"""For a look into what failed that is under way when the daemon stops; the next start looks again."""
 STORE_FAILED_EXIT = 70
 GRACE_SECONDS = 3
 """For requests that are being answered when the daemon stops."""
@@ -65,6 +67,7 @@ class Daemon:
         self.stopping = threading.Event()
         self.stop_servers = False
         self._failed_at: dict[str, float] = {}
+        self._escalating: threading.Thread | None = None
 
     def operations(self) -> Operations:
         """What the app may do."""
@@ -125,14 +128,32 @@ class Daemon:
                 self._fail_stop()
             except Exception as error:
                 self._report(error)
+        if self._escalating is not None:
+            self._escalating.join(ESCALATION_SECONDS)
 
     def _keep_house(self) -> None:
         self.engine.production.keep()
         self.engine.servers.stop_idle(utc_now())
+        self._escalate()
         if self.activity.idle_seconds() > self.idle_seconds and not self.active_runs() and not self.engine.production.busy():
             log.info("nothing to do for %.0f s: stopping", self.idle_seconds)
             self.stop_servers = True
             self.stopping.set()
+
+    def _escalate(self) -> None:
+        """Looks into what failed, beside the ticks: a diagnosis takes seconds. What is not looked into before the end, the next start looks into."""
+        if self._escalating is None or not self._escalating.is_alive():
+            self._escalating = threading.Thread(target=self._look_into_failures, name="escalations", daemon=True)
+            self._escalating.start()
+
+    def _look_into_failures(self) -> None:
+        try:
+            self.engine.escalate_what_failed()
+        except StoreFailed:
+            if not self.stopping.is_set():
+                self._fail_stop()
+        except Exception as error:
+            self._report(error)
 
     def _report(self, error: Exception) -> None:
         kind = f"{type(error).__name__}: {error}"

@@ -24,7 +24,7 @@ from server.failures import failure_of
 from server.progress import progress_line
 from server.version import VERSION
 from tools import TOOLS
-from tools.schema import input_schema, output_schema
+from tools.schema import input_schema, output_schema, records_in
 from tools.tool import Tool, find_tool
 
 LIST_CACHE_MS = 300_000
@@ -32,6 +32,8 @@ LIST_CACHE_MS = 300_000
 AGENT_TOOLS = tuple(tool for tool in TOOLS if tool.effect != "human" and tool.listed)
 """What the list shows: what an agent may do, and does not come to by another tool. A tool for people is named by `next` where it makes sense, and
 refused unless a domain delegates it."""
+SAID_BY_HINTS = ("read", "write")
+"""Effects that the protocol has hints for; the others are said in a field of ours."""
 ACTOR = "by"
 """The argument in which a tool takes the name of whoever asks or decides."""
 MCP_AGENT = "agent:mcp"
@@ -49,6 +51,7 @@ to try next. A challenger is accepted only when its paired improvement on held-o
 - propose_scenario stages new core scenarios from failures; a person accepts or declines them.
 - promote brings an accepted version as far as an agent may, and asks people for the rest; approvals shows what waits for their signatures. \
 rollback lets the version that served before answer again.
+- What no rule mends is an escalation: a folder in escalations/. resolve_escalation takes it on; a person signs what touches their decisions.
 - onboard_model and onboard_domain add a model or a domain as configuration. Clusters are entries in clusters.json.
 - Each result ends with `next`: calls that make sense now, with their arguments.
 - An error is JSON with code, message and next_step. Codes of bad requests: argument_invalid, not_found, config_invalid, domain_invalid, \
@@ -58,24 +61,25 @@ path_refused, too_large, duplicate_id, run_active, identity_mismatch, approval_n
 
 
 def listing(tool: Tool) -> ToolListing:
-    """A tool as `tools/list` shows it; a result that an earlier one of the list has too is described there."""
-    first = next(other.name for other in TOOLS if other.result is tool.result)
+    """A tool as `tools/list` shows it; a result that an earlier one of the list has too, or a record inside it, is described there."""
+    before = AGENT_TOOLS[: AGENT_TOOLS.index(tool)]
+    first = next((other.name for other in before if other.result is tool.result), "")
     return ToolListing(
         name=tool.name,
         title=tool.title,
         description=tool.description,
         input_schema=input_schema(tool, hidden=(ACTOR,)),
-        output_schema=output_schema(tool, "" if first == tool.name else first),
+        output_schema=output_schema(tool, first, {name for other in before for name in records_in(other)}),
         annotations=_annotations(tool),
-        _meta={"modelsmith/effect": tool.effect},
+        _meta={"modelsmith/effect": tool.effect} if tool.effect not in SAID_BY_HINTS else None,
     )
 
 
 def _annotations(tool: Tool) -> ToolAnnotations:
-    """What the tool may do, as far as it means something: of a tool that only reads, the protocol looks at nothing else."""
+    """What the tool may do, where it is not what the protocol takes for granted: that it writes, and that calling it again does more."""
     if tool.effect == "read":
         return ToolAnnotations(read_only_hint=True, open_world_hint=False)
-    return ToolAnnotations(read_only_hint=False, destructive_hint=tool.destructive, idempotent_hint=tool.idempotent, open_world_hint=False)
+    return ToolAnnotations(destructive_hint=tool.destructive, idempotent_hint=tool.idempotent or None, open_world_hint=False)
 
 
 def as_agent(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -49,7 +49,7 @@ def command(tool: str, arguments: Mapping[str, Any]) -> str:
         return f"modelsmith run-status {arguments['run_id']} --watch"
     words = ["modelsmith", tool.replace("_", "-")]
     for name, value in arguments.items():
-        if name in ("cluster", "run_id", "version", "before_evaluation", "after_evaluation"):
+        if name in ("cluster", "run_id", "version", "before_evaluation", "after_evaluation", "escalation", "action"):
             words.append(shlex.quote(plain(str(value))))
         else:
             values = value if isinstance(value, list) else [value]

@@ -731,4 +731,54 @@ PROMISES: tuple[Promise, ...] = (
         "A package that verifies is registered in MLflow once, with its figures and digests as tags; an alias says whether people let it answer.",
         "promote/package/test_mlflow.py",
     ),
+    # ---- escalations --------------------------------------------------------------------------------------------------------------
+    promise(
+        "escalate.opened",
+        "A run that failed for good, and a pattern that training did not move, is escalated by itself once, with what is known of it; a crash between its "
+        "end and the escalation loses nothing.",
+        "escalate/test_escalating.py",
+        "escalate/test_daemon_escalates.py",
+        "escalate/test_records.py",
+        "escalate/test_reproduction.py",
+    ),
+    promise(
+        "escalate.signature",
+        "The same failure adds to its escalation, whatever numbers, ids and paths it names; beyond a bound, what is new is counted and not piled up.",
+        "escalate/test_signature.py",
+        "escalate/test_records.py::test_beyond_the_bound_new_failures_are_counted_in_one_escalation_and_known_ones_in_their_own",
+    ),
+    promise(
+        "escalate.folder",
+        "An escalation's folder is whole or written again, wherever the power goes and whoever edits it; hostile text in it is fenced and marked as data.",
+        "escalate/test_folder.py",
+        "escalate/test_escalating.py::test_a_start_that_loses_power_at_any_write_of_the_folder_leaves_it_to_the_next",
+    ),
+    promise(
+        "escalate.redaction",
+        "No secret, mail address, path or name of the machine stands in an escalation, and no held-out item.",
+        "escalate/test_redaction.py",
+        "escalate/test_escalating.py::test_a_pattern_that_training_did_not_move_is_escalated_with_core_examples_and_the_check_that_it_is_gone",
+    ),
+    promise(
+        "escalate.lifecycle",
+        "An escalation moves along a table alone: nothing is closed that its check did not verify, and of two moves that race one is taken.",
+        "escalate/test_lifecycle.py",
+        "escalate/test_resolution.py",
+        "escalate/test_records.py::test_of_two_proposals_that_race_one_stands_and_the_other_is_told",
+    ),
+    promise(
+        "escalate.rules",
+        "An escalation can become a rule of the taxonomy with its own failure as its case: the next one is known, and a pattern that nothing explained "
+        "has a class.",
+        "escalate/test_rules.py",
+        "escalate/test_escalating.py::test_an_escalation_becomes_a_rule_with_its_own_case_and_the_next_one_is_not_new",
+    ),
+    promise(
+        "escalate.governed",
+        "A fix that touches clusters.json, a domain's contract or evaluation, or the taxonomy is applied after a person has signed that very change, and "
+        "no agent can sign.",
+        "escalate/test_escalating.py::test_no_attempt_without_the_key_approves_a_fix_and_each_is_in_the_log",
+        "escalate/test_escalating.py::test_a_person_signs_the_exact_change_and_then_it_is_applied",
+        "escalate/test_escalating.py::test_what_people_decided_is_not_changed_without_a_person",
+    ),
 )

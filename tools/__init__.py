@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tools.escalate import APPROVE_FIX, ESCALATE, ESCALATIONS, RESOLVE_ESCALATION
 from tools.evidence import EVIDENCE
 from tools.export import EXPORT
 from tools.fleet import FLEET_STATUS
@@ -28,6 +29,10 @@ TOOLS: tuple[Tool, ...] = (
     ROLLBACK,
     EVIDENCE,
     EXPORT,
+    ESCALATIONS,
+    ESCALATE,
+    RESOLVE_ESCALATION,
+    APPROVE_FIX,
     RUN_STATUS,
     CANCEL,
     ONBOARD_MODEL,

@@ -14,10 +14,10 @@ IdempotencyKey = Annotated[
     str | None,
     Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$",
-        description="Your name for this request: sent again, it answers the same run.",
+        description="Your name for this request; sent again: the same run.",
         examples=["travel-round-1"],
     ),
 ]
 Cursor = Annotated[str | None, Field(max_length=200, description="`next_cursor` of the page before.")]
-PageLimit = Annotated[int, Field(ge=1, le=20, description="Entries on a page.")]
+PageLimit = Annotated[int, Field(ge=1, le=20, description="Entries.")]
 EvaluationId = Annotated[str, Field(pattern=IDENTIFIER_PATTERN, description="A measurement (the id of its run).", examples=["evaluate-1121-a1b2c3"])]

@@ -25,8 +25,8 @@ FLEET_STATUS = Tool(
     name="fleet_status",
     title="Fleet status",
     description=(
-        "Everything at a glance: clusters with accepted version, held-out score, floor and targets; runs with their ids; promotion requests that "
-        "wait for people; model servers; machines. Cheap; the place to start."
+        "Everything at a glance: clusters with accepted version, held-out score, floor, targets; runs; what waits for people; escalations; model "
+        "servers; machines. The place to start."
     ),
     effect="read",
     arguments=FleetStatusArguments,

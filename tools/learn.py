@@ -36,7 +36,7 @@ ITERATE = Tool(
     title="Specialise a cluster",
     description=(
         "Starts a cluster's whole loop: measure, diagnose, train, measure again, accept or roll back, until targets, budget or stall. Answers at "
-        "once with a run id for run_status; the run takes minutes to hours and survives restarts. One active run a cluster."
+        "once with a run id. One active run a cluster."
     ),
     effect="spend",
     arguments=IterateArguments,

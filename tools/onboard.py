@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class OnboardModelArguments(Record):
     """A model profile and its name."""
 
-    name: Annotated[str, Field(pattern=IDENTIFIER_PATTERN, description="Key of the new entry in `models`.", examples=["qwen3-8b"])]
+    name: Annotated[str, Field(pattern=IDENTIFIER_PATTERN, description="Key in `models`.", examples=["qwen3-8b"])]
     profile: Annotated[
         dict[str, Any],
         Field(
@@ -27,7 +27,7 @@ class OnboardModelArguments(Record):
             examples=[{"kind": "endpoint", "title": "Local llama.cpp", "base_url": "http://127.0.0.1:8080/v1", "model": "qwen3-8b"}],
         ),
     ]
-    smoke_test: Annotated[bool, Field(description="Also prepare the base, start its server and ask one question, as a run.")] = True
+    smoke_test: Annotated[bool, Field(description="Also start a run that tries it.")] = True
     idempotency_key: IdempotencyKey = None
 
 
@@ -39,10 +39,10 @@ def onboard_model(engine: Engine, arguments: OnboardModelArguments) -> Onboarded
 class OnboardDomainArguments(Record):
     """Labelled rows and the name of the domain that they become."""
 
-    name: Annotated[str, Field(pattern=IDENTIFIER_PATTERN, description="Folder of the new domain below domains/.", examples=["tickets"])]
+    name: Annotated[str, Field(pattern=IDENTIFIER_PATTERN, description="Folder below domains/.", examples=["tickets"])]
     rows_path: Annotated[
         str,
-        Field(min_length=1, max_length=1000, description="JSON-lines file in the workspace, one labelled row a line.", examples=["data/rows.jsonl"]),
+        Field(min_length=1, max_length=1000, description="JSON-lines file in the workspace.", examples=["data/rows.jsonl"]),
     ]
 
 
@@ -55,8 +55,8 @@ ONBOARD_MODEL = Tool(
     name="onboard_model",
     title="Add a model",
     description=(
-        "Validates a model profile, adds it to clusters.json, and answers the vLLM command line derived from it. Unless smoke_test is false it also "
-        "starts a run that prepares the base, starts the server and asks one question. A name that is taken by another profile is refused."
+        "Validates a model profile, adds it to clusters.json, and answers its vLLM command line. Unless smoke_test is false, a "
+        "run prepares the base, starts the server and asks one question. A name taken by another profile is refused."
     ),
     effect="spend",
     arguments=OnboardModelArguments,
@@ -70,9 +70,8 @@ ONBOARD_DOMAIN = Tool(
     name="onboard_domain",
     title="Add a domain",
     description=(
-        "Scaffolds domains/<name>/ and a cluster of that name from a file of labelled rows in the workspace: finds input and label fields, splits "
-        "the rows, infers output schema, checks and floor. Answers what was inferred and what to check by hand. An existing domain is never "
-        "overwritten."
+        "Scaffolds domains/<name>/ and a cluster of that name from labelled rows: finds input and label fields, splits the rows, infers output "
+        "schema, checks and floor. Answers what to check by hand. Overwrites no domain."
     ),
     effect="write",
     arguments=OnboardDomainArguments,

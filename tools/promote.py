@@ -64,9 +64,7 @@ def approve_promotion(engine: Engine, arguments: ApprovePromotionArguments) -> P
 PROMOTE = Tool(
     name="promote",
     title="Promote a version",
-    description=(
-        "Moves a version along its cluster's chain, or back. A closed gate answers what would open it; what people sign is only asked for."
-    ),
+    description="Moves a version along its cluster's chain, or back. A closed gate answers what would open it; what people sign is asked for.",
     effect="write",
     arguments=PromoteArguments,
     result=PromotionPage,

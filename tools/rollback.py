@@ -36,8 +36,8 @@ ROLLBACK = Tool(
     name="rollback",
     title="Roll back",
     description=(
-        "The version that served before answers again: proved by fingerprint first, and no request fails. It needs no signature; what it takes out "
-        "does, to come back."
+        "The version that served before answers again: proved by fingerprint first, without a failed request or a signature; what it takes out "
+        "needs one to come back."
     ),
     effect="write",
     arguments=RollbackArguments,

@@ -41,7 +41,7 @@ class RunStatusArguments(Record):
     """Which run, and how long to wait for its end."""
 
     run_id: RunId
-    wait_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Wait up to this long for the run to end; 0 answers at once.")] = 0
+    wait_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Wait up to this long for its end; 0 answers at once.")] = 0
 
 
 def run_status(engine: Engine, arguments: RunStatusArguments) -> RunStatus:
@@ -76,8 +76,8 @@ RUN_STATUS = Tool(
     name="run_status",
     title="Run status",
     description=(
-        "Where a run stands: state, phase, step, loss, score and ETA; an iterate run's steps; at its end its output with scores and what to try "
-        "next, or its error. With wait_seconds it answers when the run ends or the time is over, and sends progress meanwhile."
+        "Where a run stands: state, phase, step, loss, score, ETA; its steps; at its end its output, with what to try next, or its error. With "
+        "wait_seconds it answers at the end of the run or of that time."
     ),
     effect="read",
     arguments=RunStatusArguments,
@@ -91,8 +91,8 @@ CANCEL = Tool(
     name="cancel",
     title="Cancel a run",
     description=(
-        "Ends a queued or running run within seconds, with everything that it started. What was accepted or measured stays; work since the last "
-        "finished step is lost. A run that has ended stays as it is."
+        "Ends a queued or running run within seconds, with everything that it started. What was accepted or measured stays; an unfinished "
+        "step is lost."
     ),
     effect="write",
     arguments=CancelArguments,

@@ -32,23 +32,25 @@ def input_schema(tool: Tool, hidden: Collection[str] = ()) -> dict[str, Any]:
     shown = {name: node for name, node in full.get("properties", {}).items() if name not in hidden}
     properties = {name: _shortened(node, keep=("description", "default", "enum")) for name, node in shown.items()}
     for name, node in properties.items():
-        if name != NEW and node.get("pattern") == IDENTIFIER_PATTERN:
+        if name != NEW and str(node.get("pattern")).endswith(IDENTIFIER_PATTERN.removeprefix("^")):
             del node["pattern"]
     needed = [name for name in full.get("required", []) if name in shown]
     required = {"required": needed} if needed else {}
     return {"type": "object", "properties": properties, **required, "additionalProperties": False}
 
 
-def output_schema(tool: Tool, like: str = "") -> dict[str, Any]:
-    """The schema of a tool's result as it is sent: nulls left out. `like` names another tool that answers the same, where that is described.
+def output_schema(tool: Tool, like: str = "", described: Collection[str] = ()) -> dict[str, Any]:
+    """The schema of a tool's result as it is sent: nulls left out. `like` names another tool that answers the same, where that is described;
+    `described` are records inside results that stand in the schema of a tool before this one, and are not said again.
 
     Which fields are required is not said: a result leaves out what it does not have, and each has `summary` and `next`.
     """
     if like:
         return {"type": "object", "description": f"As of {like}.", "properties": {"summary": {}, "next": {"type": "array"}}}
     full = tool.result.model_json_schema()
-    definitions = {name: _names(node) for name, node in full.get("$defs", {}).items() if name != "NextCall"}
-    properties = {name: _shortened(node, keep=("enum",)) for name, node in full["properties"].items() if name != "next"}
+    known = {f"#/$defs/{name}" for name in described}
+    definitions = {name: _names(node, known) for name, node in full.get("$defs", {}).items() if name not in {"NextCall", *described}}
+    properties = {name: _without(known, _shortened(node, keep=("enum",))) for name, node in full["properties"].items() if name != "next"}
     return {
         "type": "object",
         "properties": {**{name: {} if node == TEXT else node for name, node in properties.items()}, "next": {"type": "array"}},
@@ -56,10 +58,22 @@ def output_schema(tool: Tool, like: str = "") -> dict[str, Any]:
     }
 
 
-def _names(definition: dict[str, Any]) -> dict[str, Any]:
+def records_in(tool: Tool) -> set[str]:
+    """The records inside a tool's result, by name."""
+    return set(tool.result.model_json_schema().get("$defs", {}))
+
+
+def _names(definition: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
     """A record inside a result: its fields, and which of them are records again."""
     short = _shortened(definition, keep=())
-    return {"properties": {name: _structure(node) for name, node in short.get("properties", {}).items()}}
+    return {"properties": {name: _without(known, _structure(node)) for name, node in short.get("properties", {}).items()}}
+
+
+def _without(known: Collection[str], node: dict[str, Any]) -> dict[str, Any]:
+    """A field without the record that it holds, where that one is known already."""
+    if node.get("$ref") in known:
+        return {}
+    return {name: value for name, value in node.items() if name != "items" or not (isinstance(value, dict) and value.get("$ref") in known)}
 
 
 def _structure(node: dict[str, Any]) -> dict[str, Any]:

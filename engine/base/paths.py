@@ -3,6 +3,7 @@
     WORKSPACE/
       clusters.json
       domains/<name>/domain.yaml            configuration and data of one domain
+      escalations/<id>/                     one folder an escalation, written from the store (`engine/escalate/folder.py`)
       .modelsmith/                          state: outside git, owned by the daemon
         owner.lock                          elects the daemon (flock)
         daemon.json  daemon.log             where the daemon listens, its token (mode 0600), what it said
@@ -76,6 +77,10 @@ class Workspace(NamedTuple):
         return self.root / "domains"
 
     @property
+    def escalations(self) -> Path:
+        return self.root / "escalations"
+
+    @property
     def state(self) -> Path:
         return self.root / ".modelsmith"
 
@@ -142,3 +147,7 @@ class Workspace(NamedTuple):
     def domain(self, name: str) -> Path:
         """The folder of one domain. A name that is not an identifier raises PathRefused."""
         return self.domains / check_identifier(name, "domain name")
+
+    def escalation(self, name: str) -> Path:
+        """The folder of one escalation. A name that is not an identifier raises PathRefused."""
+        return self.escalations / check_identifier(name, "escalation id")

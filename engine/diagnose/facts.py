@@ -85,6 +85,8 @@ class Evidence:
     """Items that failed in each of the last rounds, aimed at."""
     situation: Situation | None = None
     trials: tuple[CheapTrial, ...] = ()
+    learned: Mapping[str, FailureClass] = field(default_factory=dict)
+    """By pattern that no observation explains, the class that a person has approved for it: rules that escalations have become."""
 
 
 # ---- instability -------------------------------------------------------------------------------------------------------------------------

@@ -110,11 +110,12 @@ def _merge_rare(groups: _Groups, minimum_items: int, most_patterns: int) -> _Gro
 def _pattern(
     kind: str, detail: str, members: list[ItemResult], graded: int, evidence: Evidence, rates: Mapping[tuple[FailureClass, Remedy], FixRate]
 ) -> FailurePattern:
-    own = class_of(kind)
+    identity, name, share = pattern_id(kind, detail), pattern_name(kind, detail), len(members) / graded
+    learned = evidence.learned.get(identity) if class_of(kind) == "unknown" else None
+    own = learned or class_of(kind)
     stuck = 2 * sum(result.scenario_id in evidence.persistent for result in members) >= len(members) and bool(evidence.persistent)
     failure_class: FailureClass = "persistent" if stuck else own
     worst_first = sorted(members, key=lambda result: (result.score, result.scenario_id))
-    identity, name, share = pattern_id(kind, detail), pattern_name(kind, detail), len(members) / graded
     plan = plan_remedy(failure_class, kind, identity, name, worst_first, evidence, own if stuck else None)
     by_observation = bool(detail) and not detail.startswith(LIKE) and kind != "unknown"
     return FailurePattern(
@@ -126,7 +127,7 @@ def _pattern(
         share=share,
         failure_class=failure_class,
         underlying=own if stuck else None,
-        confidence=fmean(_agreement(result, own, evidence) for result in members),
+        confidence=1.0 if learned else fmean(_agreement(result, own, evidence) for result in members),
         trend=trend_of(evidence.rounds, kind, detail, [result.scenario_id for result in members], by_observation=by_observation),
         remedy=plan.remedy,
         remedy_in_words=plan.words,

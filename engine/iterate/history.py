@@ -6,7 +6,7 @@ bounded number of rounds, and what depends on the domain alone is computed once 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from engine.diagnose.facts import (
     unlearnable_items,
     unstable_items,
 )
+from engine.diagnose.types import FailureClass
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import CompiledDomain
 from engine.evaluate.prompts import render_target
@@ -45,6 +46,10 @@ TWINS = 3
 """Other measurements of the same weights that are read."""
 
 
+Learned = Callable[[], Mapping[str, FailureClass]]
+"""The classes that people have approved for patterns which no observation explains, by pattern."""
+
+
 class DomainFacts(NamedTuple):
     """What follows from a domain's rows alone."""
 
@@ -55,9 +60,10 @@ class DomainFacts(NamedTuple):
 class History:
     """Reads the past for diagnosis."""
 
-    def __init__(self, store: Store, artifacts: Artifacts) -> None:
+    def __init__(self, store: Store, artifacts: Artifacts, learned: Learned) -> None:
         self._store = store
         self._artifacts = artifacts
+        self._learned = learned
         self._lock = Lock()
         self._facts: tuple[str, DomainFacts] | None = None
         self._neighbours: tuple[str, Neighbours] | None = None
@@ -108,6 +114,7 @@ class History:
                 structured_effect=measurements.structured_effect(self._store, evaluation_id),
             ),
             trials=next((each.tried for each in reversed(self._ledger(cluster, evaluation_id)) if each.tried), ()),
+            learned=self._learned(),
         )
 
     def rounds(self, cluster: str, evaluation_id: str) -> tuple[Round, ...]:

@@ -21,7 +21,7 @@ from engine.evaluate.types import EvaluationSummary, ItemResult, Split
 from engine.generate.open import served_as
 from engine.generate.servers import ModelServers
 from engine.generate.types import PreparedBase
-from engine.iterate.history import History
+from engine.iterate.history import History, Learned
 from engine.iterate.measure import evaluate_job
 from engine.iterate.types import IterateJob, Iteration
 from engine.jobs.supervisor import Supervisor
@@ -71,6 +71,7 @@ class LoopContext:
         servers: ModelServers,
         clock: Clock,
         rolled_back_since: RolledBackSince,
+        learned: Learned = dict,
     ) -> None:
         self.store = store
         self.artifacts = artifacts
@@ -79,7 +80,7 @@ class LoopContext:
         self.servers = servers
         self.clock = clock
         self.rolled_back_since = rolled_back_since
-        self.history = History(store, artifacts)
+        self.history = History(store, artifacts, learned)
         self._compiled: dict[str, CompiledDomain] = {}
 
     def compiled(self, digest: str) -> CompiledDomain:

@@ -314,6 +314,24 @@ def active(store: Store) -> list[ActiveRun]:
     return [ActiveRun(*row) for row in store.read(sql, [list(ACTIVE_STATES)])]
 
 
+class Ended(NamedTuple):
+    """A run that somebody asked for, and the command with which it ended."""
+
+    seq: int
+    run_id: str
+
+
+def ended(store: Store, after: int, limit: int) -> list[Ended]:
+    """Runs asked for by themselves that failed, and iterate runs that succeeded, in the order of their ends; those that ended after a command."""
+    rows = store.read(
+        "SELECT event.seq, run.id FROM run JOIN event ON event.subject = run.id AND event.kind = 'run_' || run.state "
+        "WHERE parent IS NULL AND (state = 'failed' OR (state = 'succeeded' AND run.kind = 'iterate')) AND event.seq > ? "
+        "ORDER BY event.seq LIMIT ?",
+        [after, limit],
+    )
+    return [Ended(*row) for row in rows]
+
+
 def launch_of(store: Store, run_id: str) -> Launch:
     """What a run's config.json is made of."""
     ((kind, cluster, seed, job),) = store.read("SELECT kind, cluster, seed, job FROM run WHERE id = ?", [run_id])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from engine.base.paths import Workspace
 from engine.config import ClustersFile, DomainFile
 from engine.errors import BadInput
+from engine.escalate import records as escalations
 from engine.evaluate import records as measurements
 from engine.fleet.machine import Machine
 from engine.generate.servers import ModelServers
@@ -52,6 +53,7 @@ class Overview:
             self.promoting.pending(list(file.clusters)),
             servers=self.servers.status(),
             probe=self.machine.probe(),
+            open_escalations=escalations.open_count(self.store),
             runs_total=runs.count(self.store),
             evaluations_total=measurements.count(self.store),
         )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from engine.base.clock import seconds_between
 from engine.errors import ApprovalNeeded, RequestSpent, StateConflict
 from engine.promote.chains import serves
-from engine.promote.types import Approval, PromotionRequest, RequestStatus, State, StoredRequest, VersionState
+from engine.promote.types import Approval, PromotionRequest, RequestStatus, SignedRequest, State, StoredRequest, VersionState
 
 ASK_AGAIN = "Ask for it again with promote; a new request says what stands now."
 
@@ -32,12 +32,12 @@ def request_id(created_at: str, nonce: str) -> str:
     return f"promote-{created_at[5:7]}{created_at[8:10]}-{nonce[:8]}"
 
 
-def has_expired(request: PromotionRequest, now: str) -> bool:
+def has_expired(request: SignedRequest, now: str) -> bool:
     """Whether its time is over; at the last moment it is."""
     return seconds_between(now, request.expires_at) <= 0
 
 
-def is_complete(request: PromotionRequest, approvals: Sequence[Approval]) -> bool:
+def is_complete(request: SignedRequest, approvals: Sequence[Approval]) -> bool:
     """Whether enough people have signed; without anybody it never is."""
     return len({approval.approver for approval in approvals}) >= max(1, request.approvals)
 
@@ -91,7 +91,7 @@ def refuse_other_serving(cluster: str, serving: str, replaces: str) -> None:
         )
 
 
-def refuse_uncounted(request: PromotionRequest, earlier: Sequence[Approval], approval: Approval) -> None:
+def refuse_uncounted(request: SignedRequest, earlier: Sequence[Approval], approval: Approval) -> None:
     """Raises ApprovalNeeded when an approval, though its signature holds, does not count beside the others."""
     why = ""
     if approval.request != request.id:

@@ -156,21 +156,12 @@ class Check(Record):
     """What would open it; empty when it is open."""
 
 
-class PromotionRequest(Record):
-    """A transition that waits for signatures. What is signed is `statement_of(request)` (`approvals/statement.py`)."""
+class SignedRequest(Record):
+    """What people are asked to sign, as far as it decides whose signature counts."""
 
     id: str
-    cluster: str
-    version: str
-    adapter: str
-    """Digest of the version's adapter."""
-    chain: str
-    source: State
-    target: State
-    evidence: str
-    """SHA-256 of the evidence statement."""
     policy: str
-    """Digest of the chain and of the approver list's head as they stood."""
+    """Digest of the rules and of the approver list's head as they stood."""
     approvers_head: str = ""
     """Head of the approver list as it stood. Empty where there was no list: then nobody can approve."""
     nonce: str
@@ -181,12 +172,36 @@ class PromotionRequest(Record):
     approvals: int
     level: Level
     role: str
+    separate_duties: bool = True
+    """Whoever asked does not count among those who approve."""
+
+    @property
+    def meaning(self) -> str:
+        """What a signature says, in a sentence."""
+        raise NotImplementedError
+
+
+class PromotionRequest(SignedRequest):
+    """A transition that waits for signatures. What is signed is `statement_of(request)` (`approvals/statement.py`)."""
+
+    cluster: str
+    version: str
+    adapter: str
+    """Digest of the version's adapter."""
+    chain: str
+    source: State
+    target: State
+    evidence: str
+    """SHA-256 of the evidence statement."""
     revision: int = 0
     """Of the version's state; whoever moved the version since has overtaken the request."""
     replaces: str = ""
     """The version that served when this was asked, where the transition puts another in its place; empty where none did."""
-    separate_duties: bool = True
-    """Whoever asked does not count among those who approve."""
+
+    @property
+    def meaning(self) -> str:
+        """What a signature says, in a sentence."""
+        return f"I approve that version {self.version} of cluster {self.cluster} goes from {self.source} to {self.target}."
 
 
 class Approval(Record):

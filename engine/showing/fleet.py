@@ -26,6 +26,7 @@ def fleet_page(
     *,
     servers: Sequence[ServerStatus],
     probe: HostProbe,
+    open_escalations: int,
     runs_total: int,
     evaluations_total: int,
 ) -> FleetStatus:
@@ -37,14 +38,18 @@ def fleet_page(
         following.append(NextCall(tool="iterate", arguments={"cluster": first.cluster}, why="specialise this cluster"))
     if pending:
         following.append(NextCall(tool="approvals", arguments={"request": pending[0].request}, why="what a person is asked to sign"))
+    if open_escalations:
+        following.append(NextCall(tool="escalations", arguments={}, why="failures that no rule mended"))
     waiting = f"; {len(pending)} promotion requests wait for signatures" if pending else ""
+    escalated = f"; {open_escalations} escalations are open" if open_escalations else ""
     return FleetStatus(
-        summary=f"{len(lines)} clusters, {met} at their targets; {len(active)} active runs{waiting}.",
+        summary=f"{len(lines)} clusters, {met} at their targets; {len(active)} active runs{waiting}{escalated}.",
         next=tuple(following),
         clusters=lines,
         pending_approvals=tuple(pending[:LISTED_REQUESTS]),
         active_runs=tuple(active[:LISTED_ACTIVE]),
         recent_runs=tuple(recent),
+        open_escalations=open_escalations,
         servers=tuple(server_line(server) for server in servers),
         hosts=(host_line("local", probe),),
         runs_total=runs_total,

@@ -18,6 +18,8 @@ from engine.views import (
     ClusterLine,
     ComparisonPage,
     DiagnosisPage,
+    EscalationLine,
+    EscalationPage,
     EvidencePage,
     FailureExample,
     FleetStatus,
@@ -164,6 +166,17 @@ class EngineDouble:
         if request is None:
             return ApprovalsPage(summary="5 promotion requests wait for signatures.", requests=(REQUEST,) * limit)
         return ApprovalsPage(summary="one", requests=(REQUEST,), document=json.loads(STATEMENT), statement=STATEMENT, how_to_sign=HOW)
+
+    def escalations(self, escalation: str | None, *, closed: bool, limit: int) -> EscalationPage:
+        """As large as they come: a list of as many as are asked for, or one whose fix a person has to sign."""
+        line = EscalationLine(escalation="esc-0a1b2c3d4e5f", state="proposed", severity="medium", title="x" * 160, cluster="travel", occurrences=3, last_seen=utc_now())
+        if escalation is None:
+            return EscalationPage(summary="10 escalations are open.", escalations=(line,) * limit)
+        return EscalationPage(
+            summary="esc-0a1b2c3d4e5f is proposed.", escalations=(line,), report="escalations/esc-0a1b2c3d4e5f/REPORT.md", question="x" * 600, reproduction="x" * 200,
+            check={"tool": "iterate", "arguments": {"cluster": "travel"}, "expected": [{"path": "state", "comparison": "is", "value": "succeeded"}]},
+            change={"kind": "configuration", "file": "clusters.json", "setting": "x" * 60, "after": 2}, document=json.loads(STATEMENT), how_to_sign=HOW,
+        )  # fmt: skip
 
     def approve_promotion(self, request: str, signature: str, *, by: str) -> PromotionPage:
         raise ApprovalNeeded(f"{by} handed in nothing that counts", next_step="Sign it.")

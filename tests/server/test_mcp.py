@@ -52,7 +52,7 @@ async def test_every_tool_is_listed_in_order_with_schemas_and_what_it_may_do(eng
     for tool, shown in zip(AGENT_TOOLS, listed, strict=True):
         hints = shown.annotations
         assert hints is not None
-        assert (hints.read_only_hint, hints.open_world_hint) == (tool.effect == "read", False)
+        assert (bool(hints.read_only_hint), hints.open_world_hint) == (tool.effect == "read", False)
         assert shown.title == tool.title
         assert shown.output_schema is not None
         assert shown.output_schema["properties"]["next"]["type"] == "array"
@@ -175,6 +175,7 @@ def test_the_instructions_fit_what_clients_show() -> None:
 
 def test_whoever_decides_over_mcp_is_an_agent_whatever_name_it_gives() -> None:
     named = [tool for tool in TOOLS if tool.effect == "human" or "by" in tool.arguments.model_fields]
-    assert [tool.name for tool in named] == ["decide_scenario", "promote", "approve_promotion", "rollback"]
+    by_promotion, by_escalation = ["decide_scenario", "promote", "approve_promotion", "rollback"], ["escalate", "resolve_escalation", "approve_fix"]
+    assert [tool.name for tool in named] == [*by_promotion, *by_escalation]
     for tool in named:
         assert as_agent(tool, {"by": "Ada"}) == {"by": "agent:mcp"}

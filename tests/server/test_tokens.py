@@ -53,6 +53,8 @@ def test_every_argument_is_described(tool: Any) -> None:
         ("onboard_domain", {"name": "d", "rows_path": "rows.jsonl"}),
         ("promote", {"cluster": "travel"}),
         ("rollback", {"cluster": "travel", "drill": True}),
+        ("escalations", {}),
+        ("escalations", {"escalation": "esc-0a1b2c3d4e5f"}),
         ("approvals", {}),
         ("approvals", {"request": "promote-1121-a1b2c3d4"}),
     ],

@@ -15,7 +15,7 @@ from engine.promote.approvals.approvers_file import ENVIRONMENT, RECOMMENDED, re
 from engine.promote.approvals.roster import Passkey
 from engine.promote.approvals.statement import policy_digest, statement_of
 from engine.promote.approvals.verify import counters_of, verify_again, verify_approval
-from engine.promote.types import Approval, Chain, Passkeys, PromotionRequest
+from engine.promote.types import Approval, Chain, Passkeys, SignedRequest
 
 
 class ListedSignatures:
@@ -43,24 +43,24 @@ class ListedSignatures:
         """The digest of the rules that a request stands under."""
         return policy_digest(chain, head)
 
-    def statement(self, request: PromotionRequest) -> bytes:
+    def statement(self, request: SignedRequest) -> bytes:
         """What is signed."""
         return statement_of(request)
 
-    def how_to_sign(self, request: PromotionRequest) -> str:
+    def how_to_sign(self, request: SignedRequest) -> str:
         """The command that signs it, for people."""
         return f"modelsmith approve {request.id} --key PATH"
 
-    def passkeys(self, request: PromotionRequest) -> Passkeys:
+    def passkeys(self, request: SignedRequest) -> Passkeys:
         """The passkeys of everybody in the list who has the role that the request needs."""
         roster = self.approvers().roster
         keys = (key for person in roster.people if request.role in person.roles for key in person.keys)
         return Passkeys(tuple(key.credential for key in keys if isinstance(key, Passkey)), roster.user_verification)
 
-    def verify(self, request: PromotionRequest, signature: str, earlier: Sequence[Approval], now: str) -> Approval:
+    def verify(self, request: SignedRequest, signature: str, earlier: Sequence[Approval], now: str) -> Approval:
         """The approval that a signature is worth. Raises an engine error with its reason where it is worth none."""
         return verify_approval(request, signature, self.approvers(), now, earlier=earlier, counters=counters_of(self.kept()))
 
-    def verify_again(self, approvals: Sequence[Approval], request: PromotionRequest) -> None:
+    def verify_again(self, approvals: Sequence[Approval], request: SignedRequest) -> None:
         """Raises where approvals, made anew from their signatures, do not open the request."""
         verify_again(approvals, request, self.approvers())

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.base.digests import digest_of
-from engine.promote.types import Chain, PromotionRequest
+from engine.promote.types import Chain, SignedRequest
 
 NAMESPACE = "modelsmith-approval@v1"
 """Signatures of this namespace approve requests, and nothing else; one made for another purpose does not verify under it."""
@@ -22,14 +22,13 @@ WORDS = {"id": "request", "source": "from", "target": "to"}
 """Fields that the statement names as a reader would."""
 
 
-def statement_of(request: PromotionRequest) -> bytes:
+def statement_of(request: SignedRequest) -> bytes:
     """The bytes that are signed to approve `request`."""
     fields = {WORDS.get(name, name): value for name, value in request.model_dump(mode="json").items()}
-    meaning = f"I approve that version {request.version} of cluster {request.cluster} goes from {request.source} to {request.target}."
-    return signed_text({"statement": NAMESPACE, "meaning": meaning, **fields})
+    return signed_text({"statement": NAMESPACE, "meaning": request.meaning, **fields})
 
 
-def challenge_of(request: PromotionRequest) -> bytes:
+def challenge_of(request: SignedRequest) -> bytes:
     """The SHA-256 of the statement, 32 bytes: what a passkey signs. Its first digits are what two screens are compared by."""
     return hashlib.sha256(statement_of(request)).digest()
 

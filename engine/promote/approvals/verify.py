@@ -18,7 +18,7 @@ from engine.promote.approvals.roster import Passkey, Person, SshKey
 from engine.promote.approvals.ssh import fingerprint_of, parse_signature, signs
 from engine.promote.approvals.statement import NAMESPACE, challenge_of, statement_of
 from engine.promote.approvals.webauthn import parse_assertion, verify_assertion
-from engine.promote.types import Approval, Level, PromotionRequest
+from engine.promote.types import Approval, Level, SignedRequest
 
 SIGN_AGAIN = "Read the request as it is now with `modelsmith approve {id} --key PATH`, and sign that if it is what you want."
 COMPARE_STORE = "Somebody wrote into the store; `modelsmith store verify` compares it with the journal."
@@ -39,7 +39,7 @@ class Signed(NamedTuple):
 
 
 def verify_approval(
-    request: PromotionRequest,
+    request: SignedRequest,
     signature_text: str,
     approvers: Approvers,
     now: str,
@@ -86,7 +86,7 @@ def verify_approval(
     )
 
 
-def verify_again(approvals: Sequence[Approval], request: PromotionRequest, approvers: Approvers) -> tuple[Approval, ...]:
+def verify_again(approvals: Sequence[Approval], request: SignedRequest, approvers: Approvers) -> tuple[Approval, ...]:
     """The approvals that open `request`, each made anew from its signature. To be called where the transition is taken.
 
     ApprovalAltered where a stored approval differs from what its signature is worth under the list as it is now (so a person or key that was
@@ -127,7 +127,7 @@ def is_assertion(signature_text: str) -> bool:
     return signature_text.lstrip().startswith("{")
 
 
-def _made_anew(stored: Approval, request: PromotionRequest, approvers: Approvers, earlier: Sequence[Approval]) -> Approval:
+def _made_anew(stored: Approval, request: SignedRequest, approvers: Approvers, earlier: Sequence[Approval]) -> Approval:
     next_step = f"If the approver list was changed since, ask for the promotion again. If not: {COMPARE_STORE}"
     if not approvers.knows(stored.approvers_head):
         why = f"it was verified under the approver list {stored.approvers_head[:8] or '(none)'}, which the list here never was"
@@ -150,7 +150,7 @@ def _made_anew(stored: Approval, request: PromotionRequest, approvers: Approvers
 # ---- one signature -------------------------------------------------------------------------------------------------------------------
 
 
-def _ssh(request: PromotionRequest, text: str, approvers: Approvers) -> Signed:
+def _ssh(request: SignedRequest, text: str, approvers: Approvers) -> Signed:
     try:
         signature = parse_signature(text)
     except ValueError as error:
@@ -174,7 +174,7 @@ def _ssh(request: PromotionRequest, text: str, approvers: Approvers) -> Signed:
     return Signed(person, fingerprint, ssh_proof(signature, key))
 
 
-def _webauthn(request: PromotionRequest, text: str, approvers: Approvers) -> Signed:
+def _webauthn(request: SignedRequest, text: str, approvers: Approvers) -> Signed:
     try:
         assertion = parse_assertion(text)
     except ValueError as error:
@@ -205,7 +205,7 @@ def _check_counter(signed: Signed, last: int | None) -> None:
     )
 
 
-def _check_role(request: PromotionRequest, person: Person) -> None:
+def _check_role(request: SignedRequest, person: Person) -> None:
     if request.role not in person.roles:
         raise SignatureRefused(
             f"{person.name} has the role {', '.join(person.roles)}; request {request.id} needs {request.role}",
@@ -214,7 +214,7 @@ def _check_role(request: PromotionRequest, person: Person) -> None:
         )
 
 
-def _level_for(request: PromotionRequest, signed: Signed, approvers: Approvers) -> Level:
+def _level_for(request: SignedRequest, signed: Signed, approvers: Approvers) -> Level:
     proved: Proved = level_of(signed.proof, list_level=approvers.roster.level, user_verification=approvers.roster.user_verification)
     if not reaches(proved.level, request.level):
         why = f": {proved.because}" if proved.because else ""
@@ -226,11 +226,11 @@ def _level_for(request: PromotionRequest, signed: Signed, approvers: Approvers) 
     return proved.level
 
 
-def _malformed(message: str, request: PromotionRequest) -> SignatureRefused:
+def _malformed(message: str, request: SignedRequest) -> SignatureRefused:
     return SignatureRefused(message, next_step=SIGN_AGAIN.format(id=request.id), reason="malformed")
 
 
-def _unknown(who: str, approvers: Approvers, request: PromotionRequest) -> SignatureRefused:
+def _unknown(who: str, approvers: Approvers, request: SignedRequest) -> SignatureRefused:
     removed = who in approvers.roster.removed
     return SignatureRefused(
         f"the signature is by {who}, which " + ("was removed from the approver list" if removed else "nobody in the approver list has"),
