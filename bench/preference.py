@@ -1,6 +1,6 @@
 """GRPO where SFT has stalled: from one version's adapter, rewards from the domain's rubric against yet more SFT on the same rows.
 
-    python -m bench.preference --place DIR [--adapter DIR] [--noise 0] [--cluster travel] [--steps 40] [--prompts 16]
+    python -m bench.preference --place DIR [--adapter DIR] [--noise 0] [--cluster travel] [--steps 40] [--prompts 16] [--rate 1]
 
 Needs a prepared base (`make setup`) and a quiet machine for half an hour. It begins with an adapter that SFT made (a version's artefact) or, without
 one, with the domain's own training; `--noise` is the share of training labels exchanged, as in `bench.learning`. Then SFT is gone on with, as the
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--place", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1.0, help="times the learning rate of the loop's plan for GRPO")
     options = parser.parse_args()
     setting = with_noise(setting_of(options.cluster), options.noise, options.place) if options.noise else setting_of(options.cluster)
     began = time.perf_counter()
@@ -129,7 +130,8 @@ def grpo_plan(setting: Setting, options: argparse.Namespace, adapter: Path) -> T
         max_tokens=setting.compiled.domain.contract.output.max_tokens,
     )
     assert plan.grpo is not None
-    return plan.model_copy(update={"grpo": plan.grpo.model_copy(update={"steps": options.steps, "preflight_prompts": options.prompts})})
+    changes = {"steps": options.steps, "preflight_prompts": options.prompts}
+    return plan.model_copy(update={"learning_rate": plan.learning_rate * options.rate, "grpo": plan.grpo.model_copy(update=changes)})
 
 
 def told(plan: TrainPlan, version: Version) -> dict[str, Any]:
