@@ -694,4 +694,18 @@ PROMISES: tuple[Promise, ...] = (
         "A package that verifies is registered in MLflow once, with its figures and digests as tags; an alias says whether people let it answer.",
         "promote/package/test_mlflow.py",
     ),
+    # ---- runbooks ---------------------------------------------------------------------------------------------------------------
+    promise(
+        "runbooks.cover",
+        "Every error code and every failure class has exactly one runbook.",
+        "escalate/test_runbooks.py::test_every_error_code_has_exactly_one_runbook",
+        "escalate/test_runbooks.py::test_every_failure_class_has_exactly_one_runbook",
+        "escalate/test_runbooks.py::test_two_runbooks_for_one_code_are_refused_by_name",
+    ),
+    promise(
+        "runbooks.fit",
+        "Each runbook parses, and its calls, arguments, expected results and commands fit the tools as they are; what a person has to do is never carried out.",
+        "escalate/test_runbooks.py",
+        "escalate/test_templates.py",
+    ),
 )
