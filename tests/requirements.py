@@ -708,4 +708,20 @@ PROMISES: tuple[Promise, ...] = (
         "escalate/test_runbooks.py",
         "escalate/test_templates.py",
     ),
+    promise(
+        "runbooks.surfaces",
+        "Each error that a surface shows names its runbook, which is read over REST, as an MCP resource or prompt, in the terminal and in the docs, and ships as a skill.",
+        "server/test_resources.py",
+        "server/test_runbook_commands.py",
+        "server/test_http.py::test_runbooks_are_listed_and_read_by_id_code_or_class",
+        "server/test_http.py::test_what_the_guard_refuses_names_its_runbook_too",
+        "server/test_docs.py::test_the_committed_page_is_what_the_code_would_write",
+    ),
+    promise(
+        "runbooks.run",
+        "`modelsmith runbook run` does what is mechanical, stops where a step is somebody's, and says what came of it; a dry run does nothing.",
+        "server/test_runbook_commands.py::test_a_dry_run_fills_in_what_is_known_and_does_nothing",
+        "server/test_runbook_commands.py::test_it_stops_at_a_step_of_somebody_and_goes_on_when_that_is_done",
+        "server/test_runbook_commands.py::test_what_came_to_something_else_is_said_with_the_error_and_nothing_more_is_done",
+    ),
 )

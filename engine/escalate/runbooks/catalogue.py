@@ -33,8 +33,7 @@ def read_all(folder: Path) -> dict[str, Runbook]:
     """Every runbook of a folder by its id, in the order of their names. RunbookBroken names the file and the place, or a trigger that two share."""
     try:
         found = {path.stem: parse_runbook(path.stem, path.read_text()) for path in sorted(folder.glob("*.md"))}
-        by_code(found)
-        by_class(found)
+        _index([*by_code(found).items(), *by_class(found).items()])
     except ValueError as problem:
         raise RunbookBroken(str(problem)) from None
     return found
@@ -78,9 +77,10 @@ def runbook(name: str) -> Runbook:
 
 
 def _index(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """The runbook of each trigger. A code and a class may share a name, where one runbook covers both."""
     found: dict[str, str] = {}
     for trigger, name in pairs:
-        if trigger in found:
+        if found.get(trigger, name) != name:
             raise ValueError(f"{found[trigger]}.md and {name}.md both cover {trigger}")
         found[trigger] = name
     return found

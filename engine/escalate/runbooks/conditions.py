@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.escalate.runbooks.templates import Missing, place
 
-EMPTY = (None, "", [], {})
+EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 CONDITIONS: dict[str, Callable[[Any, Any], bool]] = {
     "in": lambda found, wanted: found in wanted,
