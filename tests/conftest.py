@@ -15,7 +15,7 @@ from engine.loading import load_clusters
 REPOSITORY = Workspace(Path(__file__).resolve().parents[1])
 MODEL = "smollm2-135m"
 
-PROCESSES = ("faults/", "generate/test_servers.py", "iterate/test_iterate_run.py", "jobs/", "promote/test_records.py", "server/test_cli.py", "server/test_daemon.py", "server/test_surfaces.py", "store/", "train/test_scripted_training.py")
+PROCESSES = ("escalate/test_executions.py", "faults/", "generate/test_servers.py", "iterate/test_iterate_run.py", "jobs/", "promote/test_records.py", "server/test_cli.py", "server/test_daemon.py", "server/test_surfaces.py", "store/", "train/test_scripted_training.py")
 """Tests that start, kill and wait for real processes, again and again: minutes, not milliseconds."""
 
 TOGETHER = ("promote/", "serve/", "server/test_pages.py")

@@ -724,4 +724,9 @@ PROMISES: tuple[Promise, ...] = (
         "server/test_runbook_commands.py::test_it_stops_at_a_step_of_somebody_and_goes_on_when_that_is_done",
         "server/test_runbook_commands.py::test_what_came_to_something_else_is_said_with_the_error_and_nothing_more_is_done",
     ),
+    promise(
+        "runbooks.work",
+        "Every runbook, carried out against the fault that it is for, ends with its verification; until somebody has done their part, it waits or says what is wrong.",
+        "escalate/test_executions.py",
+    ),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.escalate.runbooks.catalogue import runbook_for
 from engine.jobs import records as runs
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run
@@ -26,7 +25,7 @@ class Following:
         """Where a run stands. While an iterate run trains, and after it failed, the settings of its last training are told too."""
         run = self.supervisor.wait(run_id, wait_seconds) if wait_seconds > 0 else self.supervisor.get(run_id)
         steps = self._steps(run)
-        status = run_status(as_shown(self.store, run), steps, _runbook(run))
+        status = run_status(as_shown(self.store, run), steps)
         trained = [step for step in steps if step.kind == "train"]
         if not trained or run.state == "succeeded":  # a finished run has the line in its notes
             return status
@@ -35,7 +34,7 @@ class Following:
     def cancel(self, run_id: str) -> RunStatus:
         """Ends a run; a run that has ended stays as it is."""
         run = self.supervisor.cancel(run_id)
-        return run_status(as_shown(self.store, run), self._steps(run), _runbook(run))
+        return run_status(as_shown(self.store, run), self._steps(run))
 
     def _steps(self, run: Run) -> Sequence[Run]:
         return self.supervisor.list(parent=run.id) if run.kind == "iterate" else []
@@ -44,7 +43,3 @@ class Following:
         """What a training step does otherwise than the profile says, in one line."""
         reasons = runs.launch_of(self.store, training.id).job["plan"]["reasons"]
         return in_one_line(int(str(training.step).partition(".")[0]), reasons)
-
-
-def _runbook(run: Run) -> str:
-    return "" if run.error is None else runbook_for(run.error.code)

@@ -32,8 +32,8 @@ def progress_words(run: Run) -> str:
     return words
 
 
-def run_status(run: Run, children: Sequence[Run], runbook: str = "") -> RunStatus:
-    """A run with its steps. An iterate run shows the progress of the step that is at work; `runbook` covers the error of one that failed."""
+def run_status(run: Run, children: Sequence[Run]) -> RunStatus:
+    """A run with its steps. An iterate run shows the progress of the step that is at work."""
     steps = tuple(step_line(child) for child in children)
     working = next((step for step in reversed(steps) if step.state in ("running", "interrupted")), None)
     progress = run.progress
@@ -52,7 +52,7 @@ def run_status(run: Run, children: Sequence[Run], runbook: str = "") -> RunStatu
         progress=progress,
         steps=steps,
         output=run.output,
-        error=None if run.error is None else ShownError(**run.error.model_dump(), runbook=runbook),
+        error=None if run.error is None else ShownError(**run.error.model_dump()),
     )
 
 

@@ -47,8 +47,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> type[Scripted]:
     monkeypatch.setattr(runbook_commands, "Surfaces", Scripted)
     Scripted.answers = {
         "fleet_status": {"clusters": [{"cluster": "travel"}]},
-        "evaluate": {"run_id": "evaluate-1"},
-        "run_status": {"run_id": "evaluate-1", "state": "succeeded"},
+        "iterate": {"run_id": "iterate-1"},
+        "run_status": {"run_id": "iterate-1", "state": "succeeded"},
     }
     return Scripted
 
@@ -75,8 +75,8 @@ def test_a_dry_run_fills_in_what_is_known_and_does_nothing(anywhere: Workspace, 
     said = run_cli(anywhere, "runbook", "run", "leakage", "cluster=travel", "--dry-run", "--json")
     assert (said.code, said.json["outcome"], scripted.asked) == (0, "planned", [])
     steps = said.json["steps"]
-    assert [(step["number"], step.get("by"), step["tool"]) for step in steps] == [(1, "agent", ""), (2, None, "evaluate"), (3, None, "run_status"), (0, None, "run_status")]
-    assert steps[1]["arguments"] == {"cluster": "travel", "subject": "base", "splits": ["core"]}
+    assert [(step["number"], step.get("by"), step["tool"]) for step in steps] == [(1, "agent", ""), (2, None, "iterate"), (3, None, "run_status"), (0, None, "run_status")]
+    assert steps[1]["arguments"] == {"cluster": "travel", "max_iterations": 1}
     assert steps[2]["arguments"]["run_id"] == "${2.run_id}"
 
 
@@ -86,21 +86,21 @@ def test_it_stops_at_a_step_of_somebody_and_goes_on_when_that_is_done(anywhere: 
     assert "1  Take the named rows out of the training rows: YOURS" in said.out
     done = run_cli(anywhere, "runbook", "run", "leakage_found", "cluster=travel", "--execute", "--done", "1", "--json")
     assert (done.code, done.json["outcome"]) == (0, "verified")
-    assert [tool for tool, _ in scripted.asked] == ["evaluate", "run_status", "run_status"]
-    assert scripted.asked[1][1] == {"run_id": "evaluate-1", "wait_seconds": 50}
+    assert [tool for tool, _ in scripted.asked] == ["iterate", "run_status", "run_status"]
+    assert scripted.asked[1][1] == {"run_id": "iterate-1", "wait_seconds": 50}
 
 
 def test_what_came_to_something_else_is_said_with_the_error_and_nothing_more_is_done(anywhere: Workspace, scripted: type[Scripted]) -> None:
     error = {"code": "leakage_found", "message": "3 training rows are evaluation items"}
-    scripted.answers["run_status"] = {"run_id": "evaluate-1", "state": "failed", "error": error}
+    scripted.answers["run_status"] = {"run_id": "iterate-1", "state": "failed", "error": error}
     said = run_cli(anywhere, "runbook", "run", "leakage", "cluster=travel", "--execute", "--done", "1", "--json")
     assert (said.code, said.json["outcome"]) == (1, "unexpected")
     assert "state is 'failed', expected 'succeeded' (leakage_found: 3 training rows are evaluation items)" in said.json["summary"]
-    assert [tool for tool, _ in scripted.asked] == ["evaluate", "run_status"], "a run that has failed is not waited for again"
+    assert [tool for tool, _ in scripted.asked] == ["iterate", "run_status"], "a run that has failed is not waited for again"
 
 
 def test_a_run_that_takes_long_is_waited_for_as_often_as_the_runbook_says(anywhere: Workspace, scripted: type[Scripted]) -> None:
-    scripted.answers["run_status"] = {"run_id": "evaluate-1", "state": "running"}
+    scripted.answers["run_status"] = {"run_id": "iterate-1", "state": "running"}
     said = run_cli(anywhere, "runbook", "run", "leakage", "cluster=travel", "--execute", "--done", "1", "--json")
     assert said.json["outcome"] == "unexpected"
     assert len(scripted.asked) == 1 + 60
