@@ -18,7 +18,7 @@ MODEL = "smollm2-135m"
 PROCESSES = ("escalate/test_executions.py", "faults/", "generate/test_servers.py", "iterate/test_iterate_run.py", "jobs/", "promote/test_records.py", "server/test_cli.py", "server/test_daemon.py", "server/test_surfaces.py", "store/", "train/test_scripted_training.py")
 """Tests that start, kill and wait for real processes, again and again: minutes, not milliseconds."""
 
-TOGETHER = ("promote/", "serve/", "server/test_pages.py")
+TOGETHER = ("escalate/test_executions.py", "promote/", "serve/", "server/test_pages.py")
 """Tests that share a workspace which takes a while to make: one test process runs them all."""
 
 # A shell without job control starts what it puts into the background with Ctrl-C ignored, and every child inherits that.
