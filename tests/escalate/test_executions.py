@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 
-from engine.base.paths import Workspace
 from engine.base.processes import find_processes
 from engine.engine import Engine
 from engine.escalate.runbooks.catalogue import catalogue, runbook
@@ -30,7 +29,7 @@ from server import client as reaching
 from server.client import Client, ensure_daemon
 from tests.promote.accepted import configure
 from tests.promote.keys import FileKey
-from tests.server.daemons import Said, daemon_workspace, kill_daemon, run_cli, until
+from tests.server.daemons import Terminal, daemon_workspace, kill_daemon, until
 from tests.workspaces import domain_file, finish, make_workspace, rows, write_domain
 from tools import TOOLS
 from tools.tool import call, find_tool
@@ -39,19 +38,8 @@ TRIED: set[str] = set()
 """Runbooks whose verification has passed here."""
 
 
-class Place:
+class Place(Terminal):
     """A workspace as an agent and a person at its terminal reach it."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-
-    def terminal(self, *words: str | Path) -> Said:
-        return run_cli(self.workspace, *map(str, words), "--json")
-
-    def done(self, *words: str | Path) -> dict[str, Any]:
-        said = self.terminal(*words)
-        assert said.code == 0, said
-        return said.json
 
     def agent(self, tool: str, **arguments: Any) -> dict[str, Any]:
         return Client(self.workspace).call(find_tool(TOOLS, tool), arguments)
