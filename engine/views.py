@@ -58,6 +58,13 @@ class StepLine(Record):
     progress: Progress | None = None
 
 
+class ShownError(RunError):
+    """A run's error with what to do about it."""
+
+    runbook: str = ""
+    """The runbook that covers its code."""
+
+
 class RunStatus(View):
     """Where a run stands."""
 
@@ -73,7 +80,7 @@ class RunStatus(View):
     """Of an iterate run: its steps so far."""
     output: dict[str, Any] | None = None
     """Of a finished run: its result, small."""
-    error: RunError | None = None
+    error: ShownError | None = None
 
 
 class RunHandle(View):

@@ -6,6 +6,7 @@
     /api/v1/openapi.json
     /api/v1/daemon/drain         POST: make way for a newer daemon, if nothing is going on
     /api/v1/daemon/stop          POST: stop; with {"servers": true} the model servers too
+    /api/v1/runbooks             GET: what to do about each error and failure class; /<id, code or class> is one of them
     /reports/<evaluation id>     a measurement as a page
     /api/v1/signing/<request>    a promotion request for the page on which a passkey signs
     /approve, /passkey, ...      pages for people, without a token (`pages.py`)
@@ -31,11 +32,13 @@ from starlette.routing import Route
 from engine.base.files import parse_strict
 from engine.errors import ArgumentInvalid
 from server.calls import Call, call_tool
+from server.failures import with_runbook
 from server.gateway import Answers, Gateway
 from server.guard import MAX_BODY_BYTES, Activity, Guard
 from server.mcp_server import build_mcp
 from server.openapi import openapi_document
 from server.pages import HARMLESS, failed, page_routes
+from server.runbooks import listing, shown
 from tools import TOOLS
 from tools.tool import Tool, check_arguments, find_tool
 
@@ -113,6 +116,15 @@ def _rest_routes(operations: Operations) -> list[Route]:
         except Exception as error:
             return failed(error, "signing")
 
+    async def runbooks(_request: Request) -> Response:
+        return JSONResponse(listing())
+
+    async def one_runbook(request: Request) -> Response:
+        try:
+            return JSONResponse(shown(request.path_params["name"]))
+        except Exception as error:
+            return failed(error, "runbooks")
+
     async def drain(_request: Request) -> Response:
         return JSONResponse({"draining": await anyio.to_thread.run_sync(operations.drain)})
 
@@ -126,6 +138,8 @@ def _rest_routes(operations: Operations) -> list[Route]:
     return [
         Route("/api/v1/tools/{name}", run_tool, methods=["GET", "POST"]),
         Route("/api/v1/openapi.json", openapi, methods=["GET"]),
+        Route("/api/v1/runbooks", runbooks, methods=["GET"]),
+        Route("/api/v1/runbooks/{name}", one_runbook, methods=["GET"]),
         Route("/api/v1/daemon/drain", drain, methods=["POST"]),
         Route("/api/v1/daemon/stop", stop, methods=["POST"]),
         Route("/reports/{evaluation_id}", report, methods=["GET"]),
@@ -158,4 +172,4 @@ def _from_query(tool: Tool, request: Request) -> Mapping[str, Any]:
 
 def _method_refused(tool: Tool) -> Response:
     error = {"code": "argument_invalid", "message": f"{tool.name} is more than a read", "next_step": "Use POST.", "details": {}}
-    return JSONResponse({"error": error}, status_code=405, headers={"allow": "POST"})
+    return JSONResponse({"error": with_runbook(error)}, status_code=405, headers={"allow": "POST"})

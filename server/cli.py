@@ -28,6 +28,7 @@ from server.approving import approve, passkey_page
 from server.client import Client, daemon_command, daemon_environment, ensure_daemon, running_daemon, wait_until_gone
 from server.failures import EXIT_BELOW_TARGET, EXIT_DONE, exit_code_of, failure_of
 from server.render import evaluate_summary, iterate_summary, plain, render
+from server.runbook_commands import add_runbook
 from server.terminal import Told, read_object
 from server.version import VERSION
 from server.watch import Display, watch
@@ -53,6 +54,7 @@ SUMMARIES = {"iterate": iterate_summary, "evaluate": evaluate_summary}
 
 Command = Callable[[argparse.Namespace, Workspace], int]
 Telling = Callable[[argparse.Namespace, Workspace], Told]
+Exiting = Callable[[argparse.Namespace, Workspace], tuple[int, Told]]
 
 
 class Parser(argparse.ArgumentParser):
@@ -330,6 +332,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_onboarding(commands, common)
     _add_approvers(commands, common)
     _add_escalations(commands, common)
+    add_runbook(commands, _add_telling, common, _add_exiting)
     _add_upkeep(commands, common)
     return parser
 
@@ -359,6 +362,17 @@ def _add_telling(commands: Any, name: str, help_text: str, act: Telling, parent:
     command = _add(commands, name, help_text, lambda arguments, workspace: show(arguments, *act(arguments, workspace)), parent)
     command.set_defaults(anywhere=True)
     return command
+
+
+def _add_exiting(commands: Any, name: str, help_text: str, act: Exiting, parent: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """A command that also says with which code it ends."""
+
+    def told(arguments: argparse.Namespace, workspace: Workspace) -> int:
+        code, answer = act(arguments, workspace)
+        show(arguments, *answer)
+        return code
+
+    return _add(commands, name, help_text, told, parent)
 
 
 def _add_approvers(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -479,8 +493,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _failed(error: Exception, as_json: bool) -> int:
     """Says what happened and what to do; the exit code."""
     record = failure_of(error, "this command").record
-    text = f"{record['code']}: {plain(record['message'])}" + (f"\n{plain(record['next_step'])}" if record["next_step"] else "")
-    print(text, file=sys.stderr)
+    lines = [f"{record['code']}: {plain(record['message'])}", plain(record["next_step"])]
+    lines += [f"What to do: modelsmith runbook show {record['runbook']}"] if record["runbook"] else []
+    print("\n".join(filter(None, lines)), file=sys.stderr)
     if as_json:
         print(json.dumps({"error": record}, ensure_ascii=False, default=str))
     return exit_code_of(record["code"])

@@ -2,6 +2,7 @@
 
     docs/tools.md            the operations, with every argument
     docs/cli.md              the command line's help
+    docs/runbooks.md         what to do about each error and failure class
     docs/openapi.json        the REST interface
     docs/schema/*.json       clusters.json, domain.yaml and the other files that people write
 """
@@ -19,6 +20,7 @@ from engine.base.files import write_atomic
 from engine.schemas import schemas
 from server.cli import build_parser
 from server.openapi import openapi_document
+from server.runbooks import docs_page
 from tools import TOOLS
 from tools.tool import Tool
 
@@ -39,6 +41,7 @@ def documents() -> dict[str, str]:
     return {
         "tools.md": tools_page(),
         "cli.md": cli_page(),
+        "runbooks.md": docs_page(),
         "openapi.json": _as_json(openapi_document()),
         **{f"schema/{name}.schema.json": _as_json(schema) for name, schema in schemas().items()},
     }
@@ -58,7 +61,8 @@ def tools_page() -> str:
         "Effects: " + "; ".join(f"`{effect}` {meaning}" for effect, meaning in EFFECTS.items()) + ".",
         "",
         "Results leave out what is null, begin with `summary` and end with `next`: calls that make sense now. An error is",
-        '`{"error": {"code", "message", "next_step", "details"}}` everywhere; the codes are in `docs/openapi.json` and `engine/errors.py`.',
+        '`{"error": {"code", "message", "next_step", "details", "runbook"}}` everywhere; codes are in `docs/openapi.json` and `engine/errors.py`,',
+        "what to do about each in `docs/runbooks.md`.",
     ]
     for tool in TOOLS:
         lines += ["", f"## {tool.name}", "", f"{tool.description}", "", *_arguments_table(tool), "", *_result_table(tool)]

@@ -10,6 +10,7 @@ import logging
 from typing import Any, NamedTuple
 
 from engine.errors import BadInput, Conflict, Infrastructure, ModelsmithError, NotFound, TooLarge, error_classes
+from engine.escalate.runbooks.catalogue import INTERNAL_ERROR, runbook_for
 
 log = logging.getLogger("modelsmith")
 
@@ -31,7 +32,7 @@ class Failure(NamedTuple):
     """An error as it is shown."""
 
     record: dict[str, Any]
-    """code, message, next_step, details."""
+    """code, message, next_step, details, runbook."""
     status: int
     """HTTP status."""
 
@@ -45,17 +46,20 @@ def failure_of(error: BaseException, during: str) -> Failure:
     """What a caller is told about `error`, which happened `during` something (a tool's name)."""
     if isinstance(error, ModelsmithError):
         status = next((status for cls, status in _STATUS if isinstance(error, cls)), 500)
-        return Failure(error.as_record(), status)
+        return Failure(with_runbook(error.as_record()), status)
     log.error("unexpected %s during %s", type(error).__name__, during, exc_info=error)
-    return Failure(
-        {
-            "code": "internal_error",
-            "message": f"{during} failed in a way that nobody foresaw ({type(error).__name__}).",
-            "next_step": "Look at the end of .modelsmith/daemon.log; calling again is safe.",
-            "details": {},
-        },
-        500,
-    )
+    record = {
+        "code": INTERNAL_ERROR,
+        "message": f"{during} failed in a way that nobody foresaw ({type(error).__name__}).",
+        "next_step": "Look at the end of .modelsmith/daemon.log; calling again is safe.",
+        "details": {},
+    }
+    return Failure(with_runbook(record), 500)
+
+
+def with_runbook(record: dict[str, Any]) -> dict[str, Any]:
+    """An error's record with the id of the runbook that covers its code."""
+    return {**record, "runbook": runbook_for(str(record["code"]))}
 
 
 def exit_code_of(code: str) -> int:

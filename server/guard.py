@@ -16,6 +16,8 @@ from threading import Lock
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from engine.escalate.runbooks.catalogue import HOST_REFUSED, ORIGIN_REFUSED, UNAUTHORIZED
+from server.failures import with_runbook
 from server.pages import FILES
 
 MAX_BODY_BYTES = 4 << 20
@@ -82,14 +84,14 @@ class Guard:
     def _refusal(self, path: str, headers: dict[str, str]) -> tuple[int, str, str, str] | None:
         """Status, code, what happened, what to do; None lets the request pass."""
         if headers.get("host") not in self.hosts:
-            return 421, "host_refused", "the Host header is not this daemon's.", "Use the address in .modelsmith/daemon.json."
+            return 421, HOST_REFUSED, "the Host header is not this daemon's.", "Use the address in .modelsmith/daemon.json."
         if "origin" in headers and headers["origin"] not in self.origins:
-            return 403, "origin_refused", "requests from other web pages are refused.", "Call from a program, without an Origin header."
+            return 403, ORIGIN_REFUSED, "requests from other web pages are refused.", "Call from a program, without an Origin header."
         declared = headers.get("content-length", "0")
         if not declared.isdigit() or int(declared) > MAX_BODY_BYTES:
             return 413, "too_large", f"the request's body is over {MAX_BODY_BYTES} bytes.", "Put large data into a file in the workspace."
         if path not in OPEN_PATHS and not EVIDENCE.fullmatch(path) and not self._token_fits(headers.get("authorization", "")):
-            return 401, "unauthorized", "the bearer token is missing or wrong.", "Send the token that `modelsmith token` prints."
+            return 401, UNAUTHORIZED, "the bearer token is missing or wrong.", "Send the token that `modelsmith token` prints."
         return None
 
     def _token_fits(self, authorization: str) -> bool:
@@ -120,7 +122,7 @@ class Guard:
 
 
 async def _refuse(send: Send, status: int, code: str, message: str, next_step: str) -> None:
-    body = json.dumps({"error": {"code": code, "message": message, "next_step": next_step, "details": {}}}).encode()
+    body = json.dumps({"error": with_runbook({"code": code, "message": message, "next_step": next_step, "details": {}})}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

@@ -65,7 +65,19 @@ def _parameters(tool: Tool) -> list[dict[str, Any]]:
 
 def _other_paths() -> dict[str, Any]:
     page = {"description": "The page.", "content": {"text/html": {"schema": {"type": "string"}}}}
+    runbook = {"description": "The runbook.", "content": _json({"type": "object"})}
     return {
+        "/api/v1/runbooks": {
+            "get": {"operationId": "runbooks", "summary": "What to do about each error code and failure class", "responses": {"200": runbook}}
+        },
+        "/api/v1/runbooks/{name}": {
+            "get": {
+                "operationId": "runbook",
+                "summary": "One runbook, by its id, an error code or a failure class: as data and as text",
+                "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}],
+                "responses": {"200": runbook, "404": {"$ref": "#/components/responses/Error"}},
+            }
+        },
         "/reports/{evaluation_id}": {
             "get": {
                 "operationId": "report",
@@ -97,6 +109,7 @@ def _error_schema() -> dict[str, Any]:
         "message": {"type": "string", "description": "What happened, with values."},
         "next_step": {"type": "string", "description": "The next useful act."},
         "details": {"type": "object", "description": "The same as data."},
+        "runbook": {"type": "string", "description": "The runbook that covers the code: /api/v1/runbooks/{name}."},
     }
     error = {"type": "object", "properties": properties, "required": list(properties)}
     return {"type": "object", "properties": {"error": error}, "required": ["error"]}

@@ -16,10 +16,10 @@ from engine.loading import load_clusters
 REPOSITORY = Workspace(Path(__file__).resolve().parents[1])
 MODEL = "smollm2-135m"
 
-PROCESSES = ("faults/", "generate/test_servers.py", "iterate/test_iterate_run.py", "jobs/", "promote/test_records.py", "server/test_cli.py", "server/test_daemon.py", "server/test_surfaces.py", "store/", "train/test_scripted_training.py")
+PROCESSES = ("escalate/test_executions.py", "faults/", "generate/test_servers.py", "iterate/test_iterate_run.py", "jobs/", "promote/test_records.py", "server/test_cli.py", "server/test_daemon.py", "server/test_surfaces.py", "store/", "train/test_scripted_training.py")
 """Tests that start, kill and wait for real processes, again and again: minutes, not milliseconds."""
 
-TOGETHER = ("promote/", "serve/", "server/test_pages.py", "escalate/test_escalating.py")
+TOGETHER = ("escalate/test_escalating.py", "escalate/test_executions.py", "promote/", "serve/", "server/test_pages.py")
 """Tests that share a workspace which takes a while to make: one test process runs them all."""
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.

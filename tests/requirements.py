@@ -781,4 +781,39 @@ PROMISES: tuple[Promise, ...] = (
         "escalate/test_escalating.py::test_a_person_signs_the_exact_change_and_then_it_is_applied",
         "escalate/test_escalating.py::test_what_people_decided_is_not_changed_without_a_person",
     ),
+    # ---- runbooks ---------------------------------------------------------------------------------------------------------------
+    promise(
+        "runbooks.cover",
+        "Every error code and every failure class has exactly one runbook.",
+        "escalate/test_runbooks.py::test_every_error_code_has_exactly_one_runbook",
+        "escalate/test_runbooks.py::test_every_failure_class_has_exactly_one_runbook",
+        "escalate/test_runbooks.py::test_two_runbooks_for_one_code_are_refused_by_name",
+    ),
+    promise(
+        "runbooks.fit",
+        "Each runbook parses, and its calls, arguments, expected results and commands fit the tools as they are; what a person has to do is never carried out.",
+        "escalate/test_runbooks.py",
+        "escalate/test_templates.py",
+    ),
+    promise(
+        "runbooks.surfaces",
+        "Each error that a surface shows names its runbook, which is read over REST, as an MCP resource or prompt, in the terminal and in the docs, and ships as a skill.",
+        "server/test_resources.py",
+        "server/test_runbook_commands.py",
+        "server/test_http.py::test_runbooks_are_listed_and_read_by_id_code_or_class",
+        "server/test_http.py::test_what_the_guard_refuses_names_its_runbook_too",
+        "server/test_docs.py::test_the_committed_page_is_what_the_code_would_write",
+    ),
+    promise(
+        "runbooks.run",
+        "`modelsmith runbook run` does what is mechanical, stops where a step is somebody's, and says what came of it; a dry run does nothing.",
+        "server/test_runbook_commands.py::test_a_dry_run_fills_in_what_is_known_and_does_nothing",
+        "server/test_runbook_commands.py::test_it_stops_at_a_step_of_somebody_and_goes_on_when_that_is_done",
+        "server/test_runbook_commands.py::test_what_came_to_something_else_is_said_with_the_error_and_nothing_more_is_done",
+    ),
+    promise(
+        "runbooks.work",
+        "Every runbook, carried out against the fault that it is for, ends with its verification; until somebody has done their part, it waits or says what is wrong.",
+        "escalate/test_executions.py",
+    ),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from engine.base.record import Record
+from engine.escalate.runbooks.catalogue import runbook_for
 from engine.jobs.types import FINAL_STATES, Run
 from engine.views import NextCall, RunHandle, RunStatus
 from tools.fields import RunId
@@ -65,11 +66,12 @@ def cancel(engine: Engine, arguments: CancelArguments) -> RunStatus:
 
 
 def shortened(status: RunStatus) -> RunStatus:
-    """A status with its output made small; the progress of a run that has ended says nothing more."""
+    """A status with its output made small, and its error with what to do about it; the progress of a run that has ended says nothing more."""
     if status.state not in FINAL_STATES:
         return status
     output = None if status.output is None else small_output(status.kind, status.output)
-    return status.model_copy(update={"output": output, "progress": None})
+    error = None if status.error is None else status.error.model_copy(update={"runbook": runbook_for(status.error.code)})
+    return status.model_copy(update={"output": output, "progress": None, "error": error})
 
 
 RUN_STATUS = Tool(

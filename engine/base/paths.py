@@ -32,6 +32,9 @@ from typing import NamedTuple
 
 from engine.base.ids import check_identifier
 
+RUNBOOKS = Path(__file__).resolve().parents[2] / "runbooks"
+"""The runbooks that ship with these sources."""
+
 
 class RunPaths(NamedTuple):
     """The files of one run directory."""

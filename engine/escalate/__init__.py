@@ -1,1 +1,1 @@
-"""What nobody foresaw, as an artefact: opened once for each kind of failure, answered by an agent first, closed only when the failing case passes."""
+"""What to do about failures: a runbook for each that is known, an escalation for what nobody foresaw, which closes when the failing case passes."""

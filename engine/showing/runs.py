@@ -11,7 +11,7 @@ from engine.evaluate.types import Canaries
 from engine.iterate.teaching import draft_note, teacher_note
 from engine.jobs.types import Run
 from engine.showing.reported import saved_items
-from engine.views import NextCall, RunLine, RunStatus, StepLine
+from engine.views import NextCall, RunLine, RunStatus, ShownError, StepLine
 
 
 def run_line(run: Run) -> RunLine:
@@ -52,7 +52,7 @@ def run_status(run: Run, children: Sequence[Run]) -> RunStatus:
         progress=progress,
         steps=steps,
         output=run.output,
-        error=run.error,
+        error=None if run.error is None else ShownError(**run.error.model_dump()),
     )
 
 

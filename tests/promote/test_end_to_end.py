@@ -23,7 +23,7 @@ from server.client import Client
 from tests.promote.accepted import at_once, configure
 from tests.promote.keys import FileKey
 from tests.promote.ledger import transitions_of
-from tests.server.daemons import Said, daemon_workspace, run_cli
+from tests.server.daemons import Said, Terminal, daemon_workspace, run_cli
 from tools.promote import APPROVE_PROMOTION, PROMOTE
 from tools.tool import Tool
 
@@ -35,19 +35,8 @@ NO_TIME = 1e-7
 """Hours: a request that may be signed for so long is over when it has been made, by the engine's own clock."""
 
 
-class Shop:
+class Shop(Terminal):
     """A workspace whose daemon agents and people reach as they would."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-
-    def terminal(self, *words: str | Path) -> Said:
-        return run_cli(self.workspace, *map(str, words), "--json")
-
-    def done(self, *words: str | Path) -> dict[str, Any]:
-        said = self.terminal(*words)
-        assert said.code == 0, said
-        return said.json
 
     def refused(self, *words: str | Path) -> dict[str, Any]:
         """The error, or its reason where it is about a signature."""

@@ -46,6 +46,21 @@ def run_cli(workspace: Workspace, *words: str) -> Said:
     return Said(code, out.getvalue(), err.getvalue())
 
 
+class Terminal:
+    """A workspace as somebody at its terminal reaches it."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def terminal(self, *words: str | Path) -> Said:
+        return run_cli(self.workspace, *map(str, words), "--json")
+
+    def done(self, *words: str | Path) -> dict[str, Any]:
+        said = self.terminal(*words)
+        assert said.code == 0, said
+        return said.json
+
+
 def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
     """The first true answer; an assertion when there is none in time."""
     deadline = time.monotonic() + seconds

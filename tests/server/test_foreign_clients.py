@@ -20,8 +20,10 @@ from typing import Any
 import pytest
 
 from engine.base.paths import Workspace
+from engine.escalate.runbooks.catalogue import catalogue
 from server.client import ensure_daemon
 from server.mcp_server import AGENT_TOOLS
+from server.runbooks import as_text
 from tests.conftest import REPOSITORY
 from tests.server.daemons import COMMAND, ENVIRONMENT, daemon_workspace, until
 
@@ -29,19 +31,16 @@ pytestmark = [pytest.mark.node, pytest.mark.skipif(shutil.which("npm") is None, 
 
 PINS = Path(__file__).parent / "node"
 OFFERED = {
-    "2025-11-25": ("server-initialize", "server-session-lifecycle", "ping", "tools-list", "tools-call-error", "server-sse-multiple-streams", "dns-rebinding-protection"),
+    "2025-11-25": ("server-initialize", "server-session-lifecycle", "ping", "tools-list", "tools-call-error", "prompts-list", "resources-list", "server-sse-multiple-streams", "dns-rebinding-protection"),
     "2026-07-28": (
-        "server-stateless", "tools-list", "tools-call-error", "server-sse-multiple-streams", "dns-rebinding-protection", "caching", "http-header-validation",
+        "server-stateless", "tools-list", "tools-call-error", "prompts-list", "resources-list", "server-sse-multiple-streams", "dns-rebinding-protection", "caching", "http-header-validation",
         "input-required-result-unsupported-methods", "sep-2164-resource-not-found",
     ),
 }  # fmt: skip
-"""Scenarios about what we offer. The others call fixtures by name (`test_image_content`), or prompts and resources, which we have none of."""
+"""Scenarios about what we offer. The others call fixtures by name (`test_image_content`, `test_simple_prompt`, `test://static-text`)."""
 NOT_OFFERED = {
     "sep-2575-server-rejects-undeclared-capability": "calls the fixture test_missing_capability",
     "sep-2575-missing-capability-http-400": "the same",
-    "sep-2549-prompts-list-caching-hints": "no prompts",
-    "sep-2549-resources-list-caching-hints": "no resources",
-    "sep-2549-resources-templates-list-caching-hints": "no resources",
 }
 
 
@@ -101,7 +100,7 @@ def test_the_conformance_suite_finds_nothing_wrong_with_what_is_offered(npm: dic
         wrong += [f"{check['id']}: {check.get('errorMessage')}" for check in checks if check["status"] == "FAILURE" and check["id"] not in NOT_OFFERED]
     assert not wrong
     assert all(passed.values()), passed
-    assert sum(passed.values()) >= {"2025-11-25": 15, "2026-07-28": 50}[version], passed
+    assert sum(passed.values()) >= {"2025-11-25": 19, "2026-07-28": 58}[version], passed
 
 
 def inspect(npm: dict[str, str], *words: str) -> tuple[int, dict[str, Any]]:
@@ -115,7 +114,7 @@ def inspect(npm: dict[str, str], *words: str) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.parametrize("era", ["modern", "legacy"])
 @pytest.mark.parametrize("transport", ["stdio", "http"])
-def test_the_inspector_lists_and_calls_the_tools(npm: dict[str, str], workspace: Workspace, era: str, transport: str) -> None:
+def test_the_inspector_lists_and_calls_the_tools_and_reads_runbooks(npm: dict[str, str], workspace: Workspace, era: str, transport: str) -> None:
     if transport == "http":
         daemon = ensure_daemon(workspace)
         target = [f"{daemon.url}/mcp", "--transport", "http", "--header", f"Authorization: Bearer {daemon.token}"]
@@ -128,6 +127,10 @@ def test_the_inspector_lists_and_calls_the_tools(npm: dict[str, str], workspace:
     code, listed = inspect(npm, *target, "--method", "tools/list", "--strict")
     assert code == 0
     assert [tool["name"] for tool in listed["tools"]] == [tool.name for tool in AGENT_TOOLS]
+    code, prompts = inspect(npm, *target, "--method", "prompts/list")
+    assert (code, [prompt["name"] for prompt in prompts["prompts"]]) == (0, list(catalogue()))
+    code, read = inspect(npm, *target, "--method", "resources/read", "--uri", "runbook://leakage_found")
+    assert (code, read["contents"][0]["text"]) == (0, as_text(catalogue()["leakage"]))
     code, result = inspect(npm, *target, "--method", "tools/call", "--tool-name", "fleet_status")
     assert code == 0
     assert result["structuredContent"]["clusters"][0]["cluster"] == "tickets"

@@ -15,9 +15,11 @@ import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from engine.escalate.runbooks.catalogue import catalogue
 from server.app import Operations, build_app
 from server.guard import MAX_BODY_BYTES, Activity
 from server.openapi import openapi_document
+from server.runbooks import as_text
 from tests.server.double import EngineDouble
 from tools import TOOLS
 from tools.tool import call
@@ -138,8 +140,31 @@ def test_a_tool_answers_a_post_and_a_reading_one_a_get_too(served: Served) -> No
 def test_an_error_has_a_status_by_its_class_and_the_common_form(served: Served, tool: str, body: bytes, status: int, expected: str) -> None:
     response = served.http.post(f"/api/v1/tools/{tool}", content=body)
     assert (response.status_code, code(response)) == (status, expected)
-    assert response.json()["error"].keys() == {"code", "message", "next_step", "details"}
+    assert response.json()["error"].keys() == {"code", "message", "next_step", "details", "runbook"}
     assert "hunter2" not in response.text
+
+
+def test_runbooks_are_listed_and_read_by_id_code_or_class(served: Served) -> None:
+    listed = served.http.get("/api/v1/runbooks").json()["runbooks"]
+    assert [each["runbook"] for each in listed] == list(catalogue())
+    by_id, by_code, by_class = (served.http.get(f"/api/v1/runbooks/{name}").json() for name in ("person-reads", "generation_failed", "unlearnable"))
+    assert by_id == by_class
+    assert by_id["text"] == as_text(catalogue()["person-reads"])
+    assert by_code["runbook"]["id"] == "server-failed"
+    refused = served.http.get("/api/v1/runbooks/nope")
+    assert (refused.status_code, code(refused)) == (404, "not_found")
+
+
+def test_what_the_guard_refuses_names_its_runbook_too(served: Served) -> None:
+    refused = [
+        httpx2.get(f"{served.url}/api/v1/runbooks"),
+        served.http.get("/health", headers={"host": "evil.example"}),
+        served.http.get("/health", headers={"origin": "http://evil.example"}),
+        served.http.get("/api/v1/tools/iterate"),
+    ]
+    for response in refused:
+        error = response.json()["error"]
+        assert error["code"] in catalogue()[error["runbook"]].triggers.errors
 
 
 def test_a_report_is_a_page_that_can_run_nothing(served: Served) -> None:
