@@ -422,6 +422,14 @@ PROMISES: tuple[Promise, ...] = (
         "Any surface that finds no daemon starts one; one is elected, a killed one is replaced, an idle one goes away.",
         "server/test_daemon.py",
     ),
+    # ---- faults: what recovers by itself -----------------------------------------------------------------------------------------
+    promise(
+        "heal.memory",
+        "A training that runs out of memory goes on with smaller micro batches, then gradient checkpointing, then a smaller adapter; each step is recorded.",
+        "train/test_memory.py",
+        "iterate/test_memory_run.py",
+        "jobs/test_runs_with_workers.py::test_a_worker_that_the_kernel_takes_for_memory_ends_as_out_of_memory",
+    ),
     # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
     promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),
     promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),

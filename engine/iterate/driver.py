@@ -17,6 +17,7 @@ is submitted under the same key, which the store answers with the run that is al
     <k>.curate           training rows for the incumbent's failure patterns, through the leakage guard
     <k>.pairs            only for DPO: the incumbent's failed answers to training prompts, paired with better ones
     <k>.train            an adapter; <k>.train_again at half the rate when that diverged
+    <k>.train_smaller_<n>  only when the training before it ran out of memory: the n-th rung of `engine/train/memory.py`
     <k>.train_sft        only when GRPO or DPO found nothing to learn from, or collapsed: the same rows, supervised
     <k>.measure_challenger  core in full, held-out until its refusal is certain (unless `eval.early_stop` is off)
     <k>.no_harm          general and safety items, only for a challenger that would be accepted otherwise; once before it, 0.no_harm_base

@@ -32,6 +32,18 @@ def history(store: Store, cluster: str, *, domain: str, model: str, without: Seq
     return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
 
+def rung_that_sufficed(store: Store, cluster: str, chosen: Schedule, *, domain: str, model: str, without: Sequence[str]) -> int:
+    """Where on the ladder of `engine/train/memory.py` the newest training of the cluster by the same method and on the same grounds succeeded; 0
+    where there was none. `without`: trainings left out."""
+    for run in runs.latest(store, cluster=cluster, states=("succeeded",), kinds=("train",)):
+        if run.id in without or run.parent is None or not job_is(store, run.parent, domain, model):
+            continue
+        schedule = Schedule.model_validate(run.arguments["schedule"])
+        if (schedule.method, schedule.grounds) == (chosen.method, chosen.grounds):
+            return int(run.arguments.get("rung", 0))
+    return 0
+
+
 def job_is(store: Store, run_id: str, domain: str, model: str) -> bool:
     """Whether an iterate run was about this domain and model: a cluster may be given another of either."""
     job = runs.launch_of(store, run_id).job

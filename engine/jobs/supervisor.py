@@ -35,6 +35,7 @@ from engine.base.paths import RunPaths, Workspace
 from engine.base.processes import ProcessIdentity, end_group, find_processes, is_alive, signal_group, spawn_detached
 from engine.errors import ArgumentInvalid, ModelsmithError, ResourceExhausted, StaleEpoch, StateConflict, StoreFailed, WorkerCrashed, WorkerLost
 from engine.jobs import records
+from engine.jobs.memory import oom_kills
 from engine.jobs.records import ActiveRun
 from engine.jobs.results import Ending, collect, failure, log_tail, read_result
 from engine.jobs.types import FINAL_STATES, Run, RunConfig, RunError, RunKind, RunResult, RunState
@@ -59,6 +60,8 @@ WORKER_MODULES: dict[RunKind, str] = {
 WORKER_SLOTS = 4
 """Worker processes at a time on this machine; further runs wait their turn."""
 MAX_ATTEMPTS = 5
+RETRIED_WITH_LESS: tuple[RunKind, ...] = ("train",)
+"""Kinds whose parent tries again with less memory when one run ran out of it; starting the same run again would only run out again."""
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.25, 8.0
 CANCEL_GRACE_SECONDS = 5.0
 PROGRESS_SECONDS = 0.25
@@ -87,8 +90,10 @@ class Driver(Protocol):
 class _Attempt:
     """What this process remembers of a running run; all of it can be found again."""
 
-    def __init__(self, identity: ProcessIdentity | None) -> None:
+    def __init__(self, identity: ProcessIdentity | None, oom_kills: int) -> None:
         self.identity = identity
+        self.oom_kills = oom_kills
+        """The kernel's count when the attempt began, or was adopted."""
         self.spool_bytes = 0
         self.looked_at_spool = 0.0
         self.asked_to_stop: float | None = None
@@ -143,6 +148,7 @@ class Supervisor:
         worker_slots: int = WORKER_SLOTS,
         cancel_grace_seconds: float = CANCEL_GRACE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        kernel_oom_kills: Callable[[], int] = oom_kills,
     ) -> None:
         self._store = store
         self._artifacts = artifacts
@@ -152,6 +158,7 @@ class Supervisor:
         self._slots = worker_slots
         self._grace = cancel_grace_seconds
         self._monotonic = monotonic
+        self._oom_kills = kernel_oom_kills
         self._drivers: dict[RunKind, Driver] = {}
         self._active: list[ActiveRun] = []
         self._stale = threading.Event()
@@ -305,7 +312,8 @@ class Supervisor:
         self._active = [each._replace(state="running", epoch=epoch) if each.id == run.id else each for each in self._active]
         self._note_change(run.id, run.parent)
         if not driven:
-            self._attempts[run.id] = _Attempt(self._spawn(run.kind, paths, epoch))
+            kills = self._oom_kills()
+            self._attempts[run.id] = _Attempt(self._spawn(run.kind, paths, epoch), kills)
 
     def _write_config(self, run_id: str, paths: RunPaths) -> None:
         if paths.config.exists():
@@ -349,7 +357,7 @@ class Supervisor:
         paths = self._workspace.run(run.id)
         attempt = self._attempts.get(run.id)
         if attempt is None:
-            attempt = self._attempts[run.id] = _Attempt(self._adopt(paths, run.epoch))
+            attempt = self._attempts[run.id] = _Attempt(self._adopt(paths, run.epoch), self._oom_kills())
         self._take_in_progress(run, paths, attempt)
         if attempt.collecting is not None:
             self._take_in_result(run, paths, attempt)
@@ -389,7 +397,7 @@ class Supervisor:
         elif isinstance(found, Ending):
             self._finish(run.id, run.epoch, run.parent, found)
         elif found is None or found.state == "cancelled":  # killed, or stopped by somebody who did not ask us
-            self._interrupt(run, paths)
+            self._interrupt(run, paths, attempt)
         else:
             attempt.collecting = _Collecting(paths, found, self._artifacts)
             self._take_in_result(run, paths, attempt)
@@ -421,16 +429,14 @@ class Supervisor:
             if self._store.ingest_spool(run.id, paths.progress):
                 self._notify(run.id, run.parent, self._signs)
 
-    def _interrupt(self, run: ActiveRun, paths: RunPaths) -> None:
+    def _interrupt(self, run: ActiveRun, paths: RunPaths, attempt: _Attempt) -> None:
+        """The attempt left no result: the run is started again, or given up."""
         tail = log_tail(paths.log)
-        reason = f"the worker of attempt {run.epoch} ended without a result" + (f"; its log ends: {tail}" if tail else "")
-        if run.epoch >= MAX_ATTEMPTS:
-            lost = WorkerLost(
-                f"the {run.kind} worker ended {run.epoch} times without a result" + (f"; its log ends: {tail}" if tail else ""),
-                next_step="Read worker.log in the run directory; free memory if the kernel ended it; then start the run again.",
-                attempts=run.epoch,
-            )
-            self._finish(run.id, run.epoch, run.parent, failure(lost))
+        ended = "ended without a result" + (f"; its log ends: {tail}" if tail else "")
+        reason = f"the worker of attempt {run.epoch} {ended}"
+        given_up = _given_up(run, ended, for_memory=self._oom_kills() > attempt.oom_kills)
+        if given_up is not None:
+            self._finish(run.id, run.epoch, run.parent, failure(given_up))
             return
         self._store.submit("interrupt_run", {"run_id": run.id, "epoch": run.epoch, "reason": reason})
         self._attempts.pop(run.id, None)
@@ -504,6 +510,24 @@ class Supervisor:
             self._stale.set()
             return
         self._finish(run.id, run.epoch, run.parent, failure(error))
+
+
+def _given_up(run: ActiveRun, ended: str, *, for_memory: bool) -> ModelsmithError | None:
+    """Why a run whose worker was lost is not started again; None where it is. `for_memory`: the kernel ended processes for want of it meanwhile."""
+    if for_memory and (run.kind in RETRIED_WITH_LESS or run.epoch >= MAX_ATTEMPTS):
+        return ResourceExhausted(
+            f"the kernel was out of memory while the {run.kind} worker of attempt {run.epoch} ran, and that worker {ended}",
+            next_step="Free memory on this machine, or give the cluster a smaller model; then start the run again.",
+            resource="memory",
+            attempts=run.epoch,
+        )
+    if run.epoch >= MAX_ATTEMPTS:
+        return WorkerLost(
+            f"the {run.kind} worker was started {run.epoch} times; the last {ended}",
+            next_step="Read worker.log in the run directory, then start the run again.",
+            attempts=run.epoch,
+        )
+    return None
 
 
 def _workers_in(paths: RunPaths) -> list[tuple[ProcessIdentity, int]]:

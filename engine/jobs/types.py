@@ -57,6 +57,12 @@ class RunError(Record):
     next_step: str = ""
     details: dict[str, Any] = {}
 
+    @property
+    def short_of(self) -> str | None:
+        """`memory` or `disk` where the run ended for want of that."""
+        found = self.details.get("resource")
+        return found if self.code == "resource_exhausted" and found in ("memory", "disk") else None
+
 
 class RunResult(Record):
     """result.json: written once, last."""

@@ -156,9 +156,9 @@ def _as_engine_error(error: Exception) -> ModelsmithError:
     if isinstance(error, ModelsmithError):
         return error
     if isinstance(error, MemoryError):
-        return ResourceExhausted("the worker ran out of memory", next_step="Free memory, or make the batches smaller, and start the run again.")
+        return ResourceExhausted("the worker ran out of memory", next_step="Free memory, then start the run again.", resource="memory")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceExhausted("the worker ran out of disk space", next_step="Free disk space and start the run again.")
+        return ResourceExhausted("the worker ran out of disk space", next_step="Free disk space: the run then goes on by itself.", resource="disk")
     return WorkerCrashed(
         f"the worker stopped with {type(error).__name__}: {str(error)[:MESSAGE_CHARACTERS]}",
         next_step="The traceback is in worker.log of the run directory.",

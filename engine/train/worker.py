@@ -45,6 +45,8 @@ from engine.train.types import TrainOutput
 if TYPE_CHECKING:
     from engine.train.sft import Trained
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+
 
 def train(context: WorkerContext) -> dict[str, Any]:
     """The body of a training run."""
@@ -173,16 +175,16 @@ def foreign_errors_named() -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _exhausted("disk", error) from error
         raise
-    except RuntimeError as error:
-        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+    except RuntimeError as error:  # torch has an error of its own for a GPU, and says it in words on a CPU
+        if any(words in str(error).lower() for words in OUT_OF_MEMORY) or type(error).__name__ == "OutOfMemoryError":
             raise _exhausted("memory", error) from error
         raise
 
 
 def _exhausted(what: str, error: BaseException) -> ResourceExhausted:
     advice = {
-        "memory": "Lower training.micro_batch_size or set training.gradient_checkpointing in the model's profile; the run resumes where it was.",
-        "disk": "Free disk space and start the run again; it resumes from its newest checkpoint.",
+        "memory": "Free memory, or give the cluster a smaller model: a round tries smaller micro batches and gradient checkpointing by itself.",
+        "disk": "Free disk space: the run then goes on by itself, from its newest checkpoint.",
     }
     return ResourceExhausted(f"training ran out of {what}: {str(error)[:300]}", next_step=advice[what], resource=what)
 

@@ -155,6 +155,16 @@ def test_a_worker_that_always_dies_fails_the_run_and_names_the_end_of_its_log(st
     assert "about to be killed" in run.error.message
 
 
+@pytest.mark.parametrize(("kind", "attempts"), [("train", 1), ("evaluate", 5)])
+def test_a_worker_that_the_kernel_takes_for_memory_ends_as_out_of_memory(start: Callable[..., Daemon], kind: str, attempts: int) -> None:
+    """A training at once, because its round tries it with less; anything else when starting it again has not helped."""
+    clock, kills = (iter(range(10**9)) for _ in range(2))
+    daemon = start(monotonic=lambda: float(next(clock)), kernel_oom_kills=lambda: next(kills))
+    run = daemon.until_final(daemon.submit(kind, job={"die_times": 99}))
+    assert run.error is not None
+    assert (run.state, run.epoch, run.error.short_of) == ("failed", attempts, "memory")
+
+
 def test_cancelling_a_queued_run_never_starts_it(daemon: Daemon) -> None:
     run = daemon.submit()
     assert daemon.supervisor.cancel(run.id).state == "cancelled"
