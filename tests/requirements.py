@@ -430,6 +430,12 @@ PROMISES: tuple[Promise, ...] = (
         "iterate/test_memory_run.py",
         "jobs/test_runs_with_workers.py::test_a_worker_that_the_kernel_takes_for_memory_ends_as_out_of_memory",
     ),
+    promise(
+        "heal.stalled",
+        "A worker that lives but neither tells progress nor uses the processor is ended and started again; one that is slow, or slept with its machine, is not.",
+        "jobs/test_stalls.py",
+        "jobs/test_runs_with_workers.py::test_a_worker_that_is_alive_but_stalled_is_ended_and_started_again",
+    ),
     # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
     promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),
     promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),

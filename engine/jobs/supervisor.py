@@ -32,12 +32,13 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from engine.base.files import write_atomic
 from engine.base.paths import RunPaths, Workspace
-from engine.base.processes import ProcessIdentity, end_group, find_processes, is_alive, signal_group, spawn_detached
+from engine.base.processes import ProcessIdentity, end_group, find_processes, group_processor_ticks, is_alive, signal_group, spawn_detached
 from engine.errors import ArgumentInvalid, ModelsmithError, ResourceExhausted, StaleEpoch, StateConflict, StoreFailed, WorkerCrashed, WorkerLost
 from engine.jobs import records
 from engine.jobs.memory import oom_kills
 from engine.jobs.records import ActiveRun
 from engine.jobs.results import Ending, collect, failure, log_tail, read_result
+from engine.jobs.stalls import Idleness, Look
 from engine.jobs.types import FINAL_STATES, Run, RunConfig, RunError, RunKind, RunResult, RunState
 from engine.jobs.worker import read_process_file
 from engine.store.artifacts import Artifacts
@@ -66,6 +67,11 @@ FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.25, 8.0
 CANCEL_GRACE_SECONDS = 5.0
 PROGRESS_SECONDS = 0.25
 """Between two looks at one run's spool."""
+STALL_LOOK_SECONDS = 1.0
+"""Between two looks at whether one run's worker still works."""
+STALL_SECONDS = 300.0
+STALL_SECONDS_OF: Mapping[RunKind, float] = {"train": 900.0, "prepare": 900.0, "export": 900.0}
+"""How long a worker may neither tell progress nor use processor time: loading and writing gigabytes from slow storage takes longest."""
 DRIVER_SECONDS = 2.0
 """A driver is called when a step has moved, and at least this often."""
 PASSES = 10
@@ -94,6 +100,8 @@ class _Attempt:
         self.identity = identity
         self.oom_kills = oom_kills
         """The kernel's count when the attempt began, or was adopted."""
+        self.idleness: Idleness | None = None
+        self.stalled = False
         self.spool_bytes = 0
         self.looked_at_spool = 0.0
         self.asked_to_stop: float | None = None
@@ -149,6 +157,8 @@ class Supervisor:
         cancel_grace_seconds: float = CANCEL_GRACE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
         kernel_oom_kills: Callable[[], int] = oom_kills,
+        stall_seconds: Mapping[RunKind, float] = STALL_SECONDS_OF,
+        stall_look_seconds: float = STALL_LOOK_SECONDS,
     ) -> None:
         self._store = store
         self._artifacts = artifacts
@@ -159,6 +169,8 @@ class Supervisor:
         self._grace = cancel_grace_seconds
         self._monotonic = monotonic
         self._oom_kills = kernel_oom_kills
+        self._stall_seconds = stall_seconds
+        self._stall_look_seconds = stall_look_seconds
         self._drivers: dict[RunKind, Driver] = {}
         self._active: list[ActiveRun] = []
         self._stale = threading.Event()
@@ -364,6 +376,8 @@ class Supervisor:
         elif attempt.identity is not None and is_alive(attempt.identity) and not paths.result.exists():
             if run.cancelling:
                 self._stop(attempt, attempt.identity)
+            else:
+                self._end_stalled(run, attempt, attempt.identity)
         elif self._monotonic() >= attempt.collect_not_before:
             self._take_over(run, paths, attempt)
 
@@ -382,6 +396,18 @@ class Supervisor:
             signal_group(identity, signal.SIGTERM)
         elif now - attempt.asked_to_stop > self._grace:
             signal_group(identity, signal.SIGKILL)
+
+    def _end_stalled(self, run: ActiveRun, attempt: _Attempt, identity: ProcessIdentity) -> None:
+        """Ends a worker that lives but does nothing; the next look finds it gone, and counts a lost attempt."""
+        now = self._monotonic()
+        if attempt.idleness is not None and now - attempt.idleness.look.at < self._stall_look_seconds:
+            return
+        look = Look(now, attempt.spool_bytes, group_processor_ticks(identity))
+        attempt.idleness = Idleness(look) if attempt.idleness is None else attempt.idleness.after(look)
+        if attempt.idleness.seconds >= self._stall_seconds.get(run.kind, STALL_SECONDS):
+            logger.warning("the worker of %s has done nothing for %.0f s and is ended", run.id, attempt.idleness.seconds)
+            attempt.stalled = True
+            end_group(identity, 0)
 
     def _take_over(self, run: ActiveRun, paths: RunPaths, attempt: _Attempt) -> None:
         """The attempt is over: it left a result, or its process is gone. A result of an older attempt beside a live process is neither."""
@@ -432,7 +458,8 @@ class Supervisor:
     def _interrupt(self, run: ActiveRun, paths: RunPaths, attempt: _Attempt) -> None:
         """The attempt left no result: the run is started again, or given up."""
         tail = log_tail(paths.log)
-        ended = "ended without a result" + (f"; its log ends: {tail}" if tail else "")
+        stalled = "stalled (no progress, no processor time) and was ended; it " if attempt.stalled else ""
+        ended = f"{stalled}left no result" + (f"; its log ends: {tail}" if tail else "")
         reason = f"the worker of attempt {run.epoch} {ended}"
         given_up = _given_up(run, ended, for_memory=self._oom_kills() > attempt.oom_kills)
         if given_up is not None:

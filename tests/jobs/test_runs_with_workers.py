@@ -165,6 +165,18 @@ def test_a_worker_that_the_kernel_takes_for_memory_ends_as_out_of_memory(start: 
     assert (run.state, run.epoch, run.error.short_of) == ("failed", attempts, "memory")
 
 
+def test_a_worker_that_is_alive_but_stalled_is_ended_and_started_again(start: Callable[..., Daemon]) -> None:
+    daemon = start(stall_seconds={"train": 1.0}, stall_look_seconds=0.1)
+    run = daemon.submit(job={"wait": True})
+    daemon.until_working(run)
+    os.kill(worker_pid(daemon, run.id), signal.SIGSTOP)
+    (daemon.workspace.run(run.id).root / "go").touch()  # the next attempt does not wait
+    done = daemon.until_final(run)
+    assert (done.state, done.epoch) == ("succeeded", 2)
+    (lost,) = [event for event in events_of(daemon.store, run.id) if event.kind == "run_interrupted"]
+    assert "stalled (no progress, no processor time)" in lost.reason
+
+
 def test_cancelling_a_queued_run_never_starts_it(daemon: Daemon) -> None:
     run = daemon.submit()
     assert daemon.supervisor.cancel(run.id).state == "cancelled"
