@@ -436,6 +436,15 @@ PROMISES: tuple[Promise, ...] = (
         "jobs/test_stalls.py",
         "jobs/test_runs_with_workers.py::test_a_worker_that_is_alive_but_stalled_is_ended_and_started_again",
     ),
+    promise(
+        "heal.disk",
+        "A run that the disk cannot hold is refused with what it needs; one that the disk fills up under stands, says so, and goes on when there is room.",
+        "fleet/test_disk.py",
+        "iterate/test_iterate_run.py::test_a_run_that_the_disk_cannot_hold_is_refused_before_it_begins",
+        "faults/test_full_disk.py",
+        "jobs/test_runs_with_workers.py::test_a_run_that_the_disk_stops_again_and_again_asks_for_more_room_each_time_and_then_fails",
+        "iterate/test_iterate_run.py::test_an_iterate_run_on_a_full_disk_says_so_wherever_it_is_shown_and_goes_on",
+    ),
     # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
     promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),
     promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),

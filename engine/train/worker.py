@@ -16,7 +16,6 @@ made afresh each time and count only through result.json.
 
 from __future__ import annotations
 
-import errno
 import shutil
 import sys
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.base.digests import tree_sha256
-from engine.base.files import read_json, write_atomic, write_json
+from engine.base.files import disk_is_full, read_json, write_atomic, write_json
 from engine.base.paths import RunPaths, Workspace
 from engine.config import ScriptedProfile
 from engine.errors import ArgumentInvalid, DependencyMissing, ResourceExhausted
@@ -172,7 +171,7 @@ def foreign_errors_named() -> Iterator[None]:
     except MemoryError as error:
         raise _exhausted("memory", error) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if disk_is_full(error):
             raise _exhausted("disk", error) from error
         raise
     except RuntimeError as error:  # torch has an error of its own for a GPU, and says it in words on a CPU

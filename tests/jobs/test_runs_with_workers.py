@@ -177,6 +177,20 @@ def test_a_worker_that_is_alive_but_stalled_is_ended_and_started_again(start: Ca
     assert "stalled (no progress, no processor time)" in lost.reason
 
 
+def test_a_run_that_the_disk_stops_again_and_again_asks_for_more_room_each_time_and_then_fails(start: Callable[..., Daemon]) -> None:
+    clock, free = iter(range(10**9)), [10]
+    daemon = start(monotonic=lambda: float(next(clock)), free_bytes=lambda: free[0], disk_reserve_bytes=10)
+    run = daemon.submit(job={"raise": "disk"})
+    for room in (20, 40, 80, 160):
+        daemon.tick_until(lambda: daemon.supervisor.waits_for(run.id).startswith("waits for disk") or daemon.supervisor.get(run.id).epoch > 1)
+        free[0] = room
+    failed = daemon.until_final(run)
+    assert failed.error is not None
+    assert (failed.epoch, failed.error.short_of) == (5, "disk")
+    reasons = [event.reason for event in events_of(daemon.store, run.id) if event.kind == "run_interrupted"]
+    assert reasons == ["the worker ran out of disk space; there is room again"] * 4
+
+
 def test_cancelling_a_queued_run_never_starts_it(daemon: Daemon) -> None:
     run = daemon.submit()
     assert daemon.supervisor.cancel(run.id).state == "cancelled"
