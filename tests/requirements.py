@@ -445,6 +445,13 @@ PROMISES: tuple[Promise, ...] = (
         "jobs/test_runs_with_workers.py::test_a_run_that_the_disk_stops_again_and_again_asks_for_more_room_each_time_and_then_fails",
         "iterate/test_iterate_run.py::test_an_iterate_run_on_a_full_disk_says_so_wherever_it_is_shown_and_goes_on",
     ),
+    promise(
+        "heal.altered",
+        "Weights whose bytes have changed are never used: a base is prepared and merged weights are merged anew, and a version with a changed adapter is marked.",
+        "faults/test_altered_weights.py",
+        "train/test_repair.py",
+        "generate/test_servers.py::test_a_version_whose_bytes_have_changed_on_disk_is_never_loaded",
+    ),
     # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
     promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),
     promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),

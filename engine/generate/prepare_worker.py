@@ -58,7 +58,7 @@ def prepare(context: WorkerContext) -> dict[str, Any]:
     started = time.monotonic()
     job = PrepareJob.model_validate(context.config.job)
     workspace = Workspace(Path(context.config.workspace))
-    base = find_prepared(workspace, job.model, job.profile)
+    base = find_whole(workspace, job)
     made = False
     notes: tuple[str, ...] = ()
     if base is None and isinstance(job.profile, ModelProfile):
@@ -70,6 +70,20 @@ def prepare(context: WorkerContext) -> dict[str, Any]:
         smoke = ask(workspace, job, base, context.check_cancelled)
     output = PrepareOutput(base=base, made=made, seconds=round(time.monotonic() - started, 3), notes=notes, smoke=smoke)
     return output.model_dump(mode="json")
+
+
+def find_whole(workspace: Workspace, job: PrepareJob) -> PreparedBase | None:
+    """The prepared base when its bytes are what was prepared. One that has changed is taken away, and made anew."""
+    base = find_prepared(workspace, job.model, job.profile)
+    if base is None or tree_sha256(Path(base.directory)) == base.digest:
+        return base
+    directory = Path(base.directory).parent
+    with locked(workspace.models / "prepare.lock", exclusive=True):
+        aside = workspace.models / f".making-{directory.name}-altered"
+        os.rename(directory, aside)
+        fsync_directory(workspace.models)
+        shutil.rmtree(aside)
+    return find_prepared(workspace, job.model, job.profile)
 
 
 def prepare_base(

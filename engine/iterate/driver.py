@@ -21,6 +21,7 @@ is submitted under the same key, which the store answers with the run that is al
     <k>.train_sft        only when GRPO or DPO found nothing to learn from, or collapsed: the same rows, supervised
     <k>.measure_challenger  core in full, held-out until its refusal is certain (unless `eval.early_stop` is off)
     <k>.no_harm          general and safety items, only for a challenger that would be accepted otherwise; once before it, 0.no_harm_base
+    <step>_mend          only when a step found a base or merged weights changed on the disk: made again; then <step>_again
     then the decision, the ledger row and the new incumbent, in one transaction
     0.draft              at the end, only where a teacher is usable: training rows about what training did not move, reworded
     then scenarios drafted for that by transformation; all of them staged for a person

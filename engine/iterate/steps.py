@@ -23,6 +23,7 @@ from engine.generate.servers import ModelServers
 from engine.generate.types import PreparedBase
 from engine.iterate.history import History
 from engine.iterate.measure import evaluate_job
+from engine.iterate.mending import mark, mend_of
 from engine.iterate.types import IterateJob, Iteration
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run, RunConfig, RunKind
@@ -108,11 +109,24 @@ class Steps:
         return child if child.state == "succeeded" else None
 
     def need(self, step: str, kind: RunKind, make_job: Callable[[], dict[str, Any]], **arguments: Any) -> Run:
-        """The finished child of `step`; raises Waiting until then."""
-        child = self.start(step, kind, make_job, **arguments)
+        """The finished child of `step`; raises Waiting until then. One that found weights changed on the disk is done again when they are mended."""
+        try:
+            child = self.start(step, kind, make_job, **arguments)
+        except StepFailed as failure:
+            self.mend(step, failure)
+            child = self.start(f"{step}_again", kind, make_job, **arguments)
         if child is None:
             raise Waiting
         return child
+
+    def mend(self, step: str, failure: StepFailed) -> None:
+        """Has the weights made again that a step found changed; raises its failure where they cannot be."""
+        mend = mend_of(failure.child, self.job, self.profile, self.context.workspace, self.context.store, self.context.artifacts)
+        if mend is None:
+            mark(self.context.store, failure.child)
+            raise failure
+        if self.start(f"{step}_mend", mend.kind, lambda: mend.job) is None:
+            raise Waiting
 
     @staticmethod
     def dump(job: Any) -> dict[str, Any]:

@@ -224,6 +224,7 @@ class RoundTraining:
             domain_digest=digest,
             plan=plan,
             warm_start=None if going_on is None else str(artifacts.path(going_on)),
+            warm_start_digest=going_on,
             score_rows=plan.method == "sft" and self.overrides.doubtful == "set_aside" and self.may_go_on(),
             device=self.job.device,
         )

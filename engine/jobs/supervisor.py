@@ -67,6 +67,7 @@ WORKER_MODULES: dict[RunKind, str] = {
     "teach": "engine.curate.teach_worker",
     "draft": "engine.curate.draft_worker",
     "train": "engine.train.worker",
+    "repair": "engine.train.repair_worker",
     "prepare": "engine.generate.prepare_worker",
     "export": "engine.promote.package.worker",
 }

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from engine.base.record import Record
 
-RunKind = Literal["iterate", "evaluate", "floor", "compile", "try_cheap", "teach", "draft", "curate", "search", "pairs", "train", "prepare", "export"]
+RunKind = Literal[
+    "iterate", "evaluate", "floor", "compile", "try_cheap", "teach", "draft", "curate", "search", "pairs", "train", "repair", "prepare", "export"
+]
 RunState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
 FINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 

@@ -30,6 +30,7 @@ from engine.config import ScriptedProfile
 from engine.errors import ArgumentInvalid, DependencyMissing, ResourceExhausted
 from engine.evaluate.compile import load_compiled
 from engine.generate.fingerprint import fingerprint_probe_texts
+from engine.generate.integrity import refuse_altered
 from engine.generate.types import Fingerprint
 from engine.jobs.types import Progress
 from engine.jobs.worker import WorkerContext, run_worker
@@ -52,6 +53,9 @@ def train(context: WorkerContext) -> dict[str, Any]:
     job = TrainJob.model_validate(context.config.job)
     pairs = read_pairs(Path(job.dataset), job.dataset_digest) if job.plan.method == "dpo" else []
     rows = chosen_rows(pairs) if job.plan.method == "dpo" else read_dataset(Path(job.dataset), job.dataset_digest)
+    refuse_altered("base", Path(job.base.directory), job.base.digest)
+    if job.warm_start is not None and job.warm_start_digest is not None:
+        refuse_altered("adapter", Path(job.warm_start), job.warm_start_digest)
     if context.paths.outputs.exists():
         shutil.rmtree(context.paths.outputs)
     with foreign_errors_named():
