@@ -452,6 +452,12 @@ PROMISES: tuple[Promise, ...] = (
         "train/test_repair.py",
         "generate/test_servers.py::test_a_version_whose_bytes_have_changed_on_disk_is_never_loaded",
     ),
+    promise(
+        "heal.loops",
+        "A remedy that has not helped against a failure is not applied to it for ever: over attempts and runs it ends, with an error of its own.",
+        "iterate/test_repeating.py",
+        "jobs/test_runs_with_workers.py::test_a_worker_that_always_dies_fails_the_run_and_names_the_end_of_its_log",
+    ),
     # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
     promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),
     promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from engine.errors import WorkerLost
 from engine.iterate.campaign import Campaign
+from engine.iterate.repeating import ended_alike
 from engine.iterate.steps import LoopContext, StepFailed, Waiting
 from engine.jobs.types import Run, RunError
 
@@ -58,7 +59,8 @@ class IterateDriver:
             if child.state == "cancelled":
                 error = RunError(code="cancelled", message=f"step {child.step} ({child.id}) was cancelled", next_step="Start the iterate run again.")
             details = {**error.details, "step": child.step, "run_id": child.id}
-            self.context.supervisor.finish_driver(run, state="failed", error=error.model_copy(update={"details": details}))
+            ended = ended_alike(self.context.store, run, error.model_copy(update={"details": details}))
+            self.context.supervisor.finish_driver(run, state="failed", error=ended)
 
     def cancel(self, run: Run) -> None:
         """Cancels what is running beneath `run`."""

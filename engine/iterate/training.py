@@ -13,6 +13,7 @@ from engine.evaluate.compile import CompiledDomain
 from engine.generate.types import PreparedBase
 from engine.iterate.measure import BASE, weights_of
 from engine.iterate.methods import GIVE_WAY, MEMORY_FACTORS, counts_of, method_of, rows_made
+from engine.iterate.repeating import rungs_in_vain
 from engine.iterate.scheduling import facts_of, has_diverged, history, rung_that_sufficed
 from engine.iterate.steps import Measured, StepFailed, Steps
 from engine.jobs import records as runs
@@ -130,15 +131,17 @@ class RoundTraining:
 
     def fitting(self, name: str, chosen: Schedule, plan: TrainPlan, rows_of: Run, *, digest: str | None = None) -> Trained:
         """Trains with as little memory as it takes: a training that ran out of it is followed by one that needs less (`engine/train/memory.py`), a
-        step of its own. It begins with what sufficed the last time."""
+        step of its own. It begins with what sufficed the last time, and leaves out what has never sufficed."""
         begun = min(self.rung_that_sufficed(chosen), len(same_gradient(plan)) - 1)
         rungs = ladder(plan)
-        for rung in range(begun, len(rungs)):
+        vain = rungs_in_vain(self.store, str(self.steps.run.cluster), without=self.steps.run.id)
+        tries = [begun, *(rung for rung in range(begun + 1, len(rungs)) if rung not in vain)]
+        for rung in tries:
             followed = chosen if rungs[rung].lora == plan.lora else chosen.model_copy(update={"rank": rungs[rung].lora.rank})
             try:
                 return self.step(name if rung == begun else f"{name}_smaller_{rung}", followed, rungs[rung], rows_of, rung, digest)
             except StepFailed as failure:
-                if rung == len(rungs) - 1 or not out_of_memory(failure.child):
+                if rung == tries[-1] or not out_of_memory(failure.child):
                     raise
         raise AssertionError("unreachable")
 
