@@ -458,6 +458,11 @@ PROMISES: tuple[Promise, ...] = (
         "iterate/test_repeating.py",
         "jobs/test_runs_with_workers.py::test_a_worker_that_always_dies_fails_the_run_and_names_the_end_of_its_log",
     ),
+    promise(
+        "heal.clock",
+        "A clock that is set forward or back by days ends no run early or late, and changes the order of nothing.",
+        "faults/test_clock.py",
+    ),
     # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
     promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),
     promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),

@@ -27,6 +27,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from engine.base.clock import since_boot
 from engine.base.digests import digest_of
 from engine.base.paths import Workspace
 from engine.base.processes import boot_id, end_group, group_rss_bytes, is_alive, spawn_detached
@@ -154,7 +155,7 @@ class ModelServers:
             served_name=address.served_name,
             api_key=address.api_key,
             state="starting",
-            started_at=time.time(),
+            started_at=since_boot(),
             start_timeout_seconds=plan.start_timeout_seconds,
             idle_stop_seconds=plan.idle_stop_seconds,
         )
@@ -168,7 +169,7 @@ class ModelServers:
         if record.state == "healthy":
             deadline = time.monotonic() + plan.health_seconds
         else:
-            deadline = time.monotonic() + max(0.0, record.started_at + plan.start_timeout_seconds - time.time())
+            deadline = time.monotonic() + max(0.0, record.started_at + plan.start_timeout_seconds - since_boot())
         pause = 0.02
         while True:
             if not is_alive(record.identity):
@@ -457,7 +458,7 @@ def free_port() -> int:
 def _state(record: ServerRecord, alive: bool) -> Literal["starting", "healthy", "unhealthy", "stopped"]:
     if not alive:
         return "stopped"
-    overdue = record.state == "starting" and time.time() > record.started_at + record.start_timeout_seconds
+    overdue = record.state == "starting" and since_boot() > record.started_at + record.start_timeout_seconds
     return "unhealthy" if overdue else record.state
 
 

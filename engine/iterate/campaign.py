@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from engine.base.clock import seconds_between
 from engine.curate import records as curation
 from engine.curate.golden import few_shot, golden_answers, lost_golden, read_golden
 from engine.curate.jobs import CurateJob, RehearseJob, RowLosses
@@ -276,7 +275,7 @@ class Campaign(Steps):
             incumbent=incumbent.summary,
             budget=self.job.budget,
             verdicts=[iteration.decision.verdict for iteration in self.ledger],
-            elapsed_seconds=seconds_between(self.run.created_at, self.context.clock()),
+            elapsed_seconds=self.elapsed_seconds(),
         )
         begun = f"{len(self.ledger) + 1}.curate" in self.children  # a round that was begun is judged, whatever its own look used up
         if reason is None and not begun and must_stop(compiled.domain.data.splits, self.held_out(compiled)):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from engine.base.clock import Clock, seconds_between
+from engine.base.clock import Clock, Stopwatch, seconds_between
 from engine.base.files import read_json
 from engine.base.paths import Workspace
 from engine.config import ModelProfile, Profile
@@ -65,7 +65,7 @@ class LoopContext:
         self.workspace = workspace
         self.supervisor = supervisor
         self.servers = servers
-        self.clock = clock
+        self.stopwatch = Stopwatch(clock)
         self.history = History(store, artifacts)
         self._compiled: dict[str, CompiledDomain] = {}
 
@@ -86,6 +86,7 @@ class Steps:
         self.job = IterateJob.model_validate(config.job)
         self.profile = PROFILE.validate_python(self.job.profile)
         self.children = {child.step: child for child in context.supervisor.list(parent=run.id)}
+        self.elapsed_seconds()  # from here on, whatever becomes of the wall clock
 
     # -- children ------------------------------------------------------------------------------------------------------------------
 
@@ -188,10 +189,17 @@ class Steps:
     # -- time ----------------------------------------------------------------------------------------------------------------------
 
     def step_seconds(self) -> dict[str, float]:
-        """Wall time of each finished step, waiting for a worker included."""
+        """Wall time of each finished step, waiting for a worker included. A clock that is set makes none negative, or longer than the run."""
+        longest = self.elapsed_seconds()
         return {
-            str(step): seconds_between(child.created_at, child.finished_at) for step, child in self.children.items() if child.finished_at is not None
+            str(step): min(max(0.0, seconds_between(child.created_at, child.finished_at)), longest)
+            for step, child in self.children.items()
+            if child.finished_at is not None
         }
+
+    def elapsed_seconds(self) -> float:
+        """Since the run was submitted."""
+        return self.context.stopwatch.seconds(self.run.id, self.run.created_at)
 
     def phase_seconds(self) -> dict[str, float]:
         """Wall time by phase, summed over rounds. Steps that ran side by side both count, so the phases can add up to more than `total`."""
@@ -199,5 +207,5 @@ class Steps:
         for step, seconds in self.step_seconds().items():
             phase = step.partition(".")[2]
             phases[phase] = round(phases.get(phase, 0.0) + seconds, 3)
-        phases["total"] = round(seconds_between(self.run.created_at, self.context.clock()), 3)
+        phases["total"] = round(self.elapsed_seconds(), 3)
         return phases

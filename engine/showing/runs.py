@@ -63,7 +63,7 @@ def step_line(child: Run) -> StepLine:
         step=str(child.step),
         run_id=child.id,
         state=child.state,
-        seconds=None if child.finished_at is None else round(seconds_between(child.created_at, child.finished_at), 1),
+        seconds=None if child.finished_at is None else round(max(0.0, seconds_between(child.created_at, child.finished_at)), 1),
         progress=child.progress if child.finished_at is None else None,
     )
 

@@ -77,7 +77,7 @@ def test_a_signature_holds_what_went_wrong_and_not_when_or_where_on_the_disk(num
         return signature(RunError(code=code, message=message, details={"step": step}))
 
     first = failure("server_failed", "the server of train-1121-abcdef at /tmp/x/run 5 died after 2.5 s", "1.train")
-    again = failure("server_failed", f"the server of train-0101-{digits} at /home/y/run {number} died after {seconds:.3f} s", f"{number}.train_smaller_2")
+    again = failure("server_failed", f"the server of train-0101-{digits} at /srv/y/run {number} died after {seconds:.3f} s", f"{number}.train_smaller_2")
     assert first == again
     assert first != failure("server_failed", "the server of train-1121-abcdef at /tmp/x/run 5 hangs", "1.train")
     assert first != failure("worker_lost", "the server of train-1121-abcdef at /tmp/x/run 5 died after 2.5 s", "1.train")
