@@ -463,6 +463,12 @@ PROMISES: tuple[Promise, ...] = (
         "A clock that is set forward or back by days ends no run early or late, and changes the order of nothing.",
         "faults/test_clock.py",
     ),
+    promise(
+        "heal.watchdog",
+        "What heals by itself is told over REST and the command line: each check's state, since when, the last action and its outcome, over restarts too.",
+        "faults/test_watchdog.py",
+        "iterate/test_iterate_run.py::test_an_iterate_run_on_a_full_disk_says_so_wherever_it_is_shown_and_goes_on",
+    ),
     # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
     promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),
     promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),

@@ -518,7 +518,8 @@ class Supervisor:
         if given_up is not None:
             self._finish(run.id, run.epoch, run.parent, failure(given_up))
             return
-        self._store.submit("interrupt_run", {"run_id": run.id, "epoch": run.epoch, "reason": reason})
+        cause = "disk" if disk is not None else "stalled" if attempt.stalled else "lost"
+        self._store.submit("interrupt_run", {"run_id": run.id, "epoch": run.epoch, "reason": reason, "data": {"cause": cause}})
         self._attempts.pop(run.id, None)
         self._not_before[run.id] = self._monotonic() + min(FIRST_BACKOFF_SECONDS * 2 ** (run.epoch - 1), LONGEST_BACKOFF_SECONDS)
         self._note_change(run.id, run.parent)

@@ -94,6 +94,7 @@ def test_an_iterate_run_on_a_full_disk_says_so_wherever_it_is_shown_and_goes_on(
     told = "waits for disk: 5 MiB are free, it goes on by itself from 64 MiB"
     assert engine.run_status(run.id).summary.endswith(f" It {told}.")
     assert engine.fleet_status().active_runs[0].progress == told
+    assert {check.check: check.state for check in engine.watchdog().checks}["disk"] == "mending"
     free[0] = 1000 << 20
     finish(engine, run.id, until=lambda run: not engine.supervisor.waits_for(run.id))
     assert engine.run_status(run.id).state == "running"
