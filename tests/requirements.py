@@ -469,6 +469,11 @@ PROMISES: tuple[Promise, ...] = (
         "faults/test_watchdog.py",
         "iterate/test_iterate_run.py::test_an_iterate_run_on_a_full_disk_says_so_wherever_it_is_shown_and_goes_on",
     ),
+    promise(
+        "heal.matrix",
+        "Every fault that is known is injected by a test and ends recovered, refused, or with an error that says what happened; docs/faults.md shows what was measured.",
+        "faults/test_matrix.py",
+    ),
     # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
     promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),
     promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),
