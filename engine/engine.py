@@ -48,6 +48,8 @@ from engine.operations.promoting import MakeEvidence, Promoting, Signing
 from engine.operations.proposing import Proposing
 from engine.operations.rolling_back import RollingBack
 from engine.operations.submitting import Submitting
+from engine.operations.watching import TABLES as WATCHDOG
+from engine.operations.watching import Watching
 from engine.promote import records as promotions
 from engine.promote.approvals.approvers_file import named_list
 from engine.promote.approvals.signing import ListedSignatures
@@ -72,6 +74,7 @@ from engine.views import (
     RollbackPage,
     RunStatus,
     SigningPage,
+    WatchPage,
 )
 
 
@@ -116,6 +119,7 @@ class Engine:
         self._comparing = Comparing(workspace, store, self.artifacts, self._diagnosing)
         self._proposing = Proposing(workspace, store, self.supervisor, self._diagnosing, machine)
         self._proposing.reconcile()
+        self._watching = Watching(store, self.supervisor, self.servers)
         self._onboarding = Onboarding(workspace, self.supervisor, machine)
 
     @classmethod
@@ -137,6 +141,7 @@ class Engine:
         """Moves every run on, and rolls back what a cluster's policy says."""
         self.supervisor.tick()
         self._rolling_back.watch()
+        self._watching.look()
 
     def clusters(self) -> ClustersFile:
         """clusters.json as it is now."""
@@ -145,6 +150,10 @@ class Engine:
     def fleet_status(self) -> FleetStatus:
         """Everything at a glance."""
         return self._overview.fleet_status()
+
+    def watchdog(self) -> WatchPage:
+        """What heals by itself: each check's state, since when, and what was done last."""
+        return self._watching.page()
 
     # ---- runs ------------------------------------------------------------------------------------------------------------------------
 
@@ -313,7 +322,7 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
         "export": packages.ingest_export,
     }
     judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES, evidence.TABLES, packages.TABLES, escalation.TABLES)
-    return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, *judging)
+    return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, *judging, WATCHDOG)
 
 
 def classes_learned(store: Store) -> dict[str, FailureClass]:

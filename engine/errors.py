@@ -41,6 +41,7 @@
         ResourceExhausted           resource_exhausted   out of memory or disk
         RegistryFailed              registry_failed      a model registry elsewhere that refuses a package
         DependencyMissing           dependency_missing   a package or file that set-up should have brought
+        RemediesExhausted           remedies_exhausted   a failure that comes back however often the same remedy is applied
         TrainingDiverged            training_diverged    a loss that is NaN or infinite
         TrainingCollapsed           training_collapsed   a watchdog's finding before any checkpoint was worth keeping
 
@@ -244,6 +245,10 @@ class RegistryFailed(Infrastructure):
 
 class DependencyMissing(Infrastructure):
     code = "dependency_missing"
+
+
+class RemediesExhausted(Infrastructure):
+    code = "remedies_exhausted"
 
 
 class TrainingDiverged(Infrastructure):

@@ -253,6 +253,31 @@ class ComparisonPage(View):
     next_cursor: str | None = None
 
 
+CheckState = Literal["well", "mending", "failing"]
+
+
+class WatchCheck(Record):
+    """A check of the watchdog."""
+
+    check: str
+    state: CheckState
+    """`mending` goes on by itself, `failing` does not."""
+    found: str
+    since: str | None = None
+    """Null for one that has always been well."""
+    last_action: str = ""
+    """What was done last, by itself."""
+    acted_at: str | None = None
+    outcome: str = ""
+    """The state of the run that it was done to, now."""
+
+
+class WatchPage(View):
+    """What heals by itself: where it stands, and what was done."""
+
+    checks: tuple[WatchCheck, ...]
+
+
 class OnboardedModel(View):
     """A model profile that is now in clusters.json."""
 

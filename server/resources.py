@@ -7,6 +7,7 @@ protocol's code for bad parameters and our own error as data.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -40,10 +41,12 @@ from engine.escalate.runbooks.types import Runbook
 from server.calls import Call
 from server.failures import failure_of
 from server.runbooks import as_text
+from tools.escalate import ESCALATIONS
 
 Context = ServerRequestContext[Any, Any]
-MARKDOWN = "text/markdown"
+MARKDOWN, JSON = "text/markdown", "application/json"
 SEPARATOR = "://"
+ESCALATIONS_LISTED = 20
 
 
 class Entry(NamedTuple):
@@ -76,8 +79,21 @@ def _read_runbook(_call: Call, name: str) -> str:
     return as_text(runbook(name))
 
 
+def _escalation_entries(call: Call) -> list[Entry]:
+    """The newest that are not closed, without a word that users or models wrote: what failed is read as data, in the resource."""
+    return [
+        Entry(line["escalation"], f"Escalation {line['escalation']}", f"{line['state']}, {line['severity']} severity, seen {line['occurrences']} times.")
+        for line in call(ESCALATIONS, {"limit": ESCALATIONS_LISTED})["escalations"]
+    ]
+
+
+def _read_escalation(call: Call, name: str) -> str:
+    return json.dumps(call(ESCALATIONS, {"escalation": name}), ensure_ascii=False, indent=1)
+
+
 PROVIDERS: tuple[Provider, ...] = (
     Provider("runbook", "Runbook", "What to do, by a runbook's id, an error code or a failure class.", MARKDOWN, _runbook_entries, _read_runbook),
+    Provider("escalation", "Escalation", "What no rule mended: question, check, what may follow.", JSON, _escalation_entries, _read_escalation),
 )
 
 

@@ -422,6 +422,58 @@ PROMISES: tuple[Promise, ...] = (
         "Any surface that finds no daemon starts one; one is elected, a killed one is replaced, an idle one goes away.",
         "server/test_daemon.py",
     ),
+    # ---- faults: what recovers by itself -----------------------------------------------------------------------------------------
+    promise(
+        "heal.memory",
+        "A training that runs out of memory goes on with smaller micro batches, then gradient checkpointing, then a smaller adapter; each step is recorded.",
+        "train/test_memory.py",
+        "iterate/test_memory_run.py",
+        "jobs/test_runs_with_workers.py::test_a_worker_that_the_kernel_takes_for_memory_ends_as_out_of_memory",
+    ),
+    promise(
+        "heal.stalled",
+        "A worker that lives but neither tells progress nor uses the processor is ended and started again; one that is slow, or slept with its machine, is not.",
+        "jobs/test_stalls.py",
+        "jobs/test_runs_with_workers.py::test_a_worker_that_is_alive_but_stalled_is_ended_and_started_again",
+    ),
+    promise(
+        "heal.disk",
+        "A run that the disk cannot hold is refused with what it needs; one that the disk fills up under stands, says so, and goes on when there is room.",
+        "fleet/test_disk.py",
+        "iterate/test_iterate_run.py::test_a_run_that_the_disk_cannot_hold_is_refused_before_it_begins",
+        "faults/test_full_disk.py",
+        "jobs/test_runs_with_workers.py::test_a_run_that_the_disk_stops_again_and_again_asks_for_more_room_each_time_and_then_fails",
+        "iterate/test_iterate_run.py::test_an_iterate_run_on_a_full_disk_says_so_wherever_it_is_shown_and_goes_on",
+    ),
+    promise(
+        "heal.altered",
+        "Weights whose bytes have changed are never used: a base is prepared and merged weights are merged anew, and a version with a changed adapter is marked.",
+        "faults/test_altered_weights.py",
+        "train/test_repair.py",
+        "generate/test_servers.py::test_a_version_whose_bytes_have_changed_on_disk_is_never_loaded",
+    ),
+    promise(
+        "heal.loops",
+        "A remedy that has not helped against a failure is not applied to it for ever: over attempts and runs it ends, with an error of its own.",
+        "iterate/test_repeating.py",
+        "jobs/test_runs_with_workers.py::test_a_worker_that_always_dies_fails_the_run_and_names_the_end_of_its_log",
+    ),
+    promise(
+        "heal.clock",
+        "A clock that is set forward or back by days ends no run early or late, and changes the order of nothing.",
+        "faults/test_clock.py",
+    ),
+    promise(
+        "heal.watchdog",
+        "What heals by itself is told over REST and the command line: each check's state, since when, the last action and its outcome, over restarts too.",
+        "faults/test_watchdog.py",
+        "iterate/test_iterate_run.py::test_an_iterate_run_on_a_full_disk_says_so_wherever_it_is_shown_and_goes_on",
+    ),
+    promise(
+        "heal.matrix",
+        "Every fault that is known is injected by a test and ends recovered, refused, or with an error that says what happened; docs/faults.md shows what was measured.",
+        "faults/test_matrix.py",
+    ),
     # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
     promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),
     promise("house.errors", "Every error is in one tree, drawn as it is.", "house/test_errors.py"),

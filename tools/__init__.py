@@ -14,6 +14,7 @@ from tools.propose import DECIDE_SCENARIO, PROPOSE_SCENARIO
 from tools.rollback import ROLLBACK
 from tools.runs import CANCEL, RUN_STATUS
 from tools.tool import Tool
+from tools.watchdog import WATCHDOG
 
 TOOLS: tuple[Tool, ...] = (
     FLEET_STATUS,
@@ -35,6 +36,7 @@ TOOLS: tuple[Tool, ...] = (
     APPROVE_FIX,
     RUN_STATUS,
     CANCEL,
+    WATCHDOG,
     ONBOARD_MODEL,
     ONBOARD_DOMAIN,
 )

@@ -7,6 +7,7 @@ returned by `read_spool`, and is cut when the spool is opened for writing again.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -20,6 +21,11 @@ from engine.errors import PathRefused
 
 MAX_JSON_BYTES = 16 << 20
 MAX_JSON_DEPTH = 64
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a write failed because there is no room left for it."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def fsync_directory(directory: Path) -> None:

@@ -36,6 +36,7 @@ class _Stat(NamedTuple):
     state: str
     group: int
     session: int
+    processor_ticks: int
     start_ticks: int
     resident_pages: int
 
@@ -47,7 +48,7 @@ def _stat(pid: int) -> _Stat | None:
         return None
     # The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
     fields = text[text.rindex(")") + 2 :].split()
-    return _Stat(fields[0], int(fields[2]), int(fields[3]), int(fields[19]), int(fields[21]))
+    return _Stat(fields[0], int(fields[2]), int(fields[3]), int(fields[11]) + int(fields[12]), int(fields[19]), int(fields[21]))
 
 
 def identity_of(pid: int) -> ProcessIdentity | None:
@@ -146,6 +147,12 @@ def group_rss_bytes(identity: ProcessIdentity) -> int:
     """Resident memory of the whole session; pages that its processes share are counted for each."""
     stats = (_stat(member.pid) for member in group_members(identity))
     return sum(stat.resident_pages for stat in stats if stat is not None) * PAGE_BYTES
+
+
+def group_processor_ticks(identity: ProcessIdentity) -> int:
+    """Processor time that the live processes of the session have used, in clock ticks."""
+    stats = (_stat(member.pid) for member in group_members(identity))
+    return sum(stat.processor_ticks for stat in stats if stat is not None)
 
 
 def _pids() -> Iterator[int]:

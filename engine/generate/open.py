@@ -104,7 +104,9 @@ def _open_scripted(
 
 def _merged_double(weights: Weights) -> Weights:
     """The double's adapter directory is also its merged checkpoint."""
-    return weights.model_copy(update={"merged_dir": weights.merged_dir or weights.adapter_dir})
+    if weights.merged_dir is not None or weights.adapter_dir is None:
+        return weights
+    return weights.model_copy(update={"merged_dir": weights.adapter_dir, "merged_digest": weights.digest})
 
 
 class ServingPlan(NamedTuple):

@@ -58,7 +58,7 @@ def prepare(context: WorkerContext) -> dict[str, Any]:
     started = time.monotonic()
     job = PrepareJob.model_validate(context.config.job)
     workspace = Workspace(Path(context.config.workspace))
-    base = find_prepared(workspace, job.model, job.profile)
+    base = find_whole(workspace, job, context.check_cancelled)
     made = False
     notes: tuple[str, ...] = ()
     if base is None and isinstance(job.profile, ModelProfile):
@@ -70,6 +70,27 @@ def prepare(context: WorkerContext) -> dict[str, Any]:
         smoke = ask(workspace, job, base, context.check_cancelled)
     output = PrepareOutput(base=base, made=made, seconds=round(time.monotonic() - started, 3), notes=notes, smoke=smoke)
     return output.model_dump(mode="json")
+
+
+def find_whole(workspace: Workspace, job: PrepareJob, check_cancelled: Callable[[], None]) -> PreparedBase | None:
+    """The prepared base when its bytes are what was prepared. One that has changed is taken away, and made anew."""
+    base = find_prepared(workspace, job.model, job.profile)
+    if base is None or _is_whole(base):
+        return base
+    with locked(workspace.models / "prepare.lock", exclusive=True, while_waiting=check_cancelled):
+        base = find_prepared(workspace, job.model, job.profile)  # whoever held the lock may have made it anew
+        if base is not None and not _is_whole(base):
+            directory = Path(base.directory).parent
+            aside = workspace.models / f".making-{directory.name}-altered"
+            shutil.rmtree(aside, ignore_errors=True)
+            os.rename(directory, aside)
+            fsync_directory(workspace.models)
+            shutil.rmtree(aside)
+    return find_prepared(workspace, job.model, job.profile)
+
+
+def _is_whole(base: PreparedBase) -> bool:
+    return tree_sha256(Path(base.directory)) == base.digest
 
 
 def prepare_base(

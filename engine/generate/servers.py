@@ -27,7 +27,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from engine.base.digests import digest_of, tree_sha256
+from engine.base.clock import since_boot
+from engine.base.digests import digest_of
 from engine.base.paths import Workspace
 from engine.base.processes import boot_id, end_group, group_rss_bytes, is_alive, spawn_detached
 from engine.config import Device, Profile
@@ -36,6 +37,7 @@ from engine.fleet.probe import probe_local
 from engine.generate import server_control
 from engine.generate.checkpoint import checkpoint_problem
 from engine.generate.fingerprint import compare, load_fingerprint
+from engine.generate.integrity import Part, altered, refuse_altered
 from engine.generate.plans import ServerPlan, server_key, server_plan
 from engine.generate.server_control import ServerAddress, ServerUnwell
 from engine.generate.server_record import ServerDirectory, ServerRecord
@@ -153,7 +155,7 @@ class ModelServers:
             served_name=address.served_name,
             api_key=address.api_key,
             state="starting",
-            started_at=time.time(),
+            started_at=since_boot(),
             start_timeout_seconds=plan.start_timeout_seconds,
             idle_stop_seconds=plan.idle_stop_seconds,
         )
@@ -167,7 +169,7 @@ class ModelServers:
         if record.state == "healthy":
             deadline = time.monotonic() + plan.health_seconds
         else:
-            deadline = time.monotonic() + max(0.0, record.started_at + plan.start_timeout_seconds - time.time())
+            deadline = time.monotonic() + max(0.0, record.started_at + plan.start_timeout_seconds - since_boot())
         pause = 0.02
         while True:
             if not is_alive(record.identity):
@@ -271,17 +273,20 @@ class ModelServers:
     def _check_files(self, plan: ServerPlan, weights: Weights) -> None:
         """What a server is told to load must be there and whole: vLLM, told to load a broken checkpoint, loses the weights that it has, and a
         flipped bit loads without complaint. Reading 270 MB through takes a fraction of a second."""
+        if plan.adapters or weights.digest == plan.base.digest:
+            refuse_altered("base", Path(plan.base.directory), plan.base.digest)
         place = weights.adapter_dir if plan.adapters else weights.merged_dir
         if place is None:
             if weights.digest != plan.base.digest:
                 raise ArtifactCorrupt(f"weights {weights.digest[:12]} have no files to serve", next_step="Train this version again.")
             return
-        problem = checkpoint_problem(Path(place), like=None if plan.adapters else Path(plan.base.directory))
+        part: Part = "adapter" if place == weights.adapter_dir else "merged"
         digest = weights.digest if plan.adapters else weights.merged_digest
-        if not problem and digest is not None and tree_sha256(Path(place)) != digest:
-            problem = "its bytes have changed"
+        problem = checkpoint_problem(Path(place), like=None if plan.adapters else Path(plan.base.directory))
         if problem:
-            raise ArtifactCorrupt(f"{place}: {problem}", next_step="Train this version again.", weights=weights.digest)
+            raise altered(part, Path(place), digest or weights.digest, problem)
+        if digest is not None:
+            refuse_altered(part, Path(place), digest)
 
     def measure(self, session: Session, weights: Weights) -> FingerprintReport:
         """Probes which weights answer in `session` now. ServerUnwell when the server gives no log-probabilities."""
@@ -453,7 +458,7 @@ def free_port() -> int:
 def _state(record: ServerRecord, alive: bool) -> Literal["starting", "healthy", "unhealthy", "stopped"]:
     if not alive:
         return "stopped"
-    overdue = record.state == "starting" and time.time() > record.started_at + record.start_timeout_seconds
+    overdue = record.state == "starting" and since_boot() > record.started_at + record.start_timeout_seconds
     return "unhealthy" if overdue else record.state
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from engine.base.clock import seconds_between
 from engine.curate import records as curation
 from engine.curate.golden import few_shot, golden_answers, lost_golden, read_golden
 from engine.curate.jobs import CurateJob, RehearseJob, RowLosses
@@ -18,6 +17,7 @@ from engine.diagnose.patterns import diagnose
 from engine.diagnose.taxonomy import pattern_id, pattern_name, telling_observation
 from engine.diagnose.try_cheap import plan_trials
 from engine.diagnose.types import CheapTrial, Diagnosis, FailurePattern
+from engine.errors import NotFound
 from engine.evaluate import records as measurements
 from engine.evaluate.canaries import is_contaminated, refuse_contaminated
 from engine.evaluate.compile import CompiledDomain, rotated_digest
@@ -69,13 +69,24 @@ class Campaign(Steps):
         """The base model and the compiled domain, made side by side; the model server starts as soon as the base is there."""
         base = find_prepared(self.context.workspace, self.job.model, self.profile)
         if base is None:
-            self.start("0.prepare", "prepare", lambda: self.dump(PrepareJob(model=self.job.model, profile=self.profile, device=self.job.device)))
+            self.prepare_base()
         elif "0.measure_base" not in self.children:
             self.context.servers.warm(self.job.model, self.profile, base, self.job.device)
         compiling = self.start("0.compile", "compile", lambda: self.compile_job(measurements.generation(self.context.store, self.job.domain)))
         if compiling is None or base is None:
             raise Waiting
         return base, self.fresh(self.context.compiled((compiling.output or {})["domain_digest"]))
+
+    def prepare_base(self) -> None:
+        """Has the base prepared; once more where it is gone since, as it is when its bytes had changed and making it again was cut short."""
+        for step in ("0.prepare", "0.prepare_again"):
+            job = PrepareJob(model=self.job.model, profile=self.profile, device=self.job.device)
+            if self.start(step, "prepare", partial(self.dump, job)) is None:
+                return
+        raise NotFound(
+            f"the base of model {self.job.model} was prepared twice in this run, and is gone",
+            next_step="Find what removes files under .modelsmith/models, then start the run again.",
+        )
 
     def fresh(self, compiled: CompiledDomain) -> CompiledDomain:
         """The domain with its held-out set rotated, when that was spent as this run began; else as it is."""
@@ -286,7 +297,7 @@ class Campaign(Steps):
             incumbent=incumbent.summary,
             budget=self.job.budget,
             verdicts=[iteration.decision.verdict for iteration in self.ledger],
-            elapsed_seconds=seconds_between(self.run.created_at, self.context.clock()),
+            elapsed_seconds=self.elapsed_seconds(),
         )
         begun = f"{len(self.ledger) + 1}.curate" in self.children  # a round that was begun is judged, whatever its own look used up
         if reason is None and not begun and must_stop(compiled.domain.data.splits, self.held_out(compiled)):

@@ -17,9 +17,11 @@ is submitted under the same key, which the store answers with the run that is al
     <k>.curate           training rows for the incumbent's failure patterns, through the leakage guard
     <k>.pairs            only for DPO: the incumbent's failed answers to training prompts, paired with better ones
     <k>.train            an adapter; <k>.train_again at half the rate when that diverged
+    <k>.train_smaller_<n>  only when the training before it ran out of memory: the n-th rung of `engine/train/memory.py`
     <k>.train_sft        only when GRPO or DPO found nothing to learn from, or collapsed: the same rows, supervised
     <k>.measure_challenger  core in full, held-out until its refusal is certain (unless `eval.early_stop` is off)
     <k>.no_harm          general and safety items, only for a challenger that would be accepted otherwise; once before it, 0.no_harm_base
+    <step>_mend          only when a step found a base or merged weights changed on the disk: made again; then <step>_again
     then the decision, the ledger row and the new incumbent, in one transaction
     0.draft              at the end, only where a teacher is usable: training rows about what training did not move, reworded
     then scenarios drafted for that by transformation; all of them staged for a person
@@ -33,6 +35,7 @@ from __future__ import annotations
 
 from engine.errors import WorkerLost
 from engine.iterate.campaign import Campaign
+from engine.iterate.repeating import ended_alike
 from engine.iterate.steps import LoopContext, StepFailed, Waiting
 from engine.jobs.types import Run, RunError
 
@@ -56,7 +59,8 @@ class IterateDriver:
             if child.state == "cancelled":
                 error = RunError(code="cancelled", message=f"step {child.step} ({child.id}) was cancelled", next_step="Start the iterate run again.")
             details = {**error.details, "step": child.step, "run_id": child.id}
-            self.context.supervisor.finish_driver(run, state="failed", error=error.model_copy(update={"details": details}))
+            ended = ended_alike(self.context.store, run, error.model_copy(update={"details": details}))
+            self.context.supervisor.finish_driver(run, state="failed", error=ended)
 
     def cancel(self, run: Run) -> None:
         """Cancels what is running beneath `run`."""

@@ -92,7 +92,8 @@ class RecordedRound(NamedTuple):
 
 def rounds_of(store: Store, cluster: str) -> tuple[RecordedRound, ...]:
     """The ledger of a cluster over all its runs, oldest round first."""
-    rows = store.read("SELECT run_id, created_at, record FROM iteration WHERE cluster = ? ORDER BY created_at, run_id, iteration", [cluster])
+    # In the order in which they were written, not by their times: a clock may have been set back.
+    rows = store.read("SELECT run_id, created_at, record FROM iteration WHERE cluster = ? ORDER BY rowid", [cluster])
     return tuple(RecordedRound(run_id, created_at, Iteration.model_validate_json(record)) for run_id, created_at, record in rows)
 
 
@@ -100,7 +101,7 @@ def accepting_round(store: Store, cluster: str, version: str) -> RecordedRound |
     """The newest round of a cluster that accepted a version; None where none did."""
     rows = store.read(
         "SELECT run_id, created_at, record FROM iteration WHERE cluster = ? AND challenger = ? AND verdict = 'accept' "
-        "ORDER BY created_at DESC, run_id, iteration LIMIT 1",
+        "ORDER BY rowid DESC LIMIT 1",
         [cluster, version],
     )
     return RecordedRound(rows[0][0], rows[0][1], Iteration.model_validate_json(rows[0][2])) if rows else None

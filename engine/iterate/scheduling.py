@@ -27,9 +27,23 @@ def history(store: Store, cluster: str, *, domain: str, model: str, without: Seq
     failed = runs.latest(store, cluster=cluster, states=("failed",), kinds=("train",), limit=runs.LISTED_AT_MOST)
     diverged = [run for run in failed if has_diverged(run)]
     ours = {run_id: job_is(store, run_id, domain, model) for run_id in {one.run_id for one in recorded} | {str(run.parent) for run in diverged}}
-    found = [(one.recorded_at, past_round(one)) for one in recorded if ours[one.run_id]]
-    found += [(str(run.finished_at), diverged_round(run)) for run in diverged if ours[str(run.parent)] and run.id not in without]
-    return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+    found = [past_round(one) for one in recorded if ours[one.run_id]]
+    found += [diverged_round(run) for run in diverged if ours[str(run.parent)] and run.id not in without]
+    newest = runs.latest(store, cluster=cluster, kinds=("iterate",), limit=runs.LISTED_AT_MOST)
+    order = {run.id: place for place, run in enumerate(reversed(newest))}  # not by their times: a clock may have been set back
+    return sorted(found, key=lambda one: (order.get(one.run_id, -1), one.iteration, one.outcome != "diverged"))
+
+
+def rung_that_sufficed(store: Store, cluster: str, chosen: Schedule, *, domain: str, model: str, without: Sequence[str]) -> int:
+    """Where on the ladder of `engine/train/memory.py` the newest training of the cluster by the same method and on the same grounds succeeded; 0
+    where there was none. `without`: trainings left out."""
+    for run in runs.latest(store, cluster=cluster, states=("succeeded",), kinds=("train",)):
+        if run.id in without or run.parent is None or not job_is(store, run.parent, domain, model):
+            continue
+        schedule = Schedule.model_validate(run.arguments["schedule"])
+        if (schedule.method, schedule.grounds) == (chosen.method, chosen.grounds):
+            return int(run.arguments.get("rung", 0))
+    return 0
 
 
 def job_is(store: Store, run_id: str, domain: str, model: str) -> bool:

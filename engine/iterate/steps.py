@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from engine.base.clock import Clock, seconds_between
+from engine.base.clock import Clock, Stopwatch, seconds_between
 from engine.base.files import read_json
 from engine.base.paths import Workspace
 from engine.config import ModelProfile, Profile
@@ -23,6 +23,7 @@ from engine.generate.servers import ModelServers
 from engine.generate.types import PreparedBase
 from engine.iterate.history import History, Learned
 from engine.iterate.measure import evaluate_job
+from engine.iterate.mending import mark, mend_of
 from engine.iterate.types import IterateJob, Iteration
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run, RunConfig, RunKind
@@ -78,7 +79,7 @@ class LoopContext:
         self.workspace = workspace
         self.supervisor = supervisor
         self.servers = servers
-        self.clock = clock
+        self.stopwatch = Stopwatch(clock)
         self.rolled_back_since = rolled_back_since
         self.history = History(store, artifacts, learned)
         self._compiled: dict[str, CompiledDomain] = {}
@@ -100,6 +101,7 @@ class Steps:
         self.job = IterateJob.model_validate(config.job)
         self.profile = PROFILE.validate_python(self.job.profile)
         self.children = {child.step: child for child in context.supervisor.list(parent=run.id)}
+        self.elapsed_seconds()  # from here on, whatever becomes of the wall clock
 
     # -- children ------------------------------------------------------------------------------------------------------------------
 
@@ -123,11 +125,24 @@ class Steps:
         return child if child.state == "succeeded" else None
 
     def need(self, step: str, kind: RunKind, make_job: Callable[[], dict[str, Any]], **arguments: Any) -> Run:
-        """The finished child of `step`; raises Waiting until then."""
-        child = self.start(step, kind, make_job, **arguments)
+        """The finished child of `step`; raises Waiting until then. One that found weights changed on the disk is done again when they are mended."""
+        try:
+            child = self.start(step, kind, make_job, **arguments)
+        except StepFailed as failure:
+            self.mend(step, failure)
+            child = self.start(f"{step}_again", kind, make_job, **arguments)
         if child is None:
             raise Waiting
         return child
+
+    def mend(self, step: str, failure: StepFailed) -> None:
+        """Has the weights made again that a step found changed; raises its failure where they cannot be."""
+        mend = mend_of(failure.child, self.job, self.profile, self.context.workspace, self.context.store, self.context.artifacts)
+        if mend is None:
+            mark(self.context.store, failure.child)
+            raise failure
+        if self.start(f"{step}_mend", mend.kind, lambda: mend.job) is None:
+            raise Waiting
 
     @staticmethod
     def dump(job: Any) -> dict[str, Any]:
@@ -189,10 +204,17 @@ class Steps:
     # -- time ----------------------------------------------------------------------------------------------------------------------
 
     def step_seconds(self) -> dict[str, float]:
-        """Wall time of each finished step, waiting for a worker included."""
+        """Wall time of each finished step, waiting for a worker included. A clock that is set makes none negative, or longer than the run."""
+        longest = self.elapsed_seconds()
         return {
-            str(step): seconds_between(child.created_at, child.finished_at) for step, child in self.children.items() if child.finished_at is not None
+            str(step): min(max(0.0, seconds_between(child.created_at, child.finished_at)), longest)
+            for step, child in self.children.items()
+            if child.finished_at is not None
         }
+
+    def elapsed_seconds(self) -> float:
+        """Since the run was submitted."""
+        return self.context.stopwatch.seconds(self.run.id, self.run.created_at)
 
     def phase_seconds(self) -> dict[str, float]:
         """Wall time by phase, summed over rounds. Steps that ran side by side both count, so the phases can add up to more than `total`."""
@@ -200,5 +222,5 @@ class Steps:
         for step, seconds in self.step_seconds().items():
             phase = step.partition(".")[2]
             phases[phase] = round(phases.get(phase, 0.0) + seconds, 3)
-        phases["total"] = round(seconds_between(self.run.created_at, self.context.clock()), 3)
+        phases["total"] = round(self.elapsed_seconds(), 3)
         return phases

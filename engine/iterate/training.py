@@ -13,12 +13,14 @@ from engine.evaluate.compile import CompiledDomain
 from engine.generate.types import PreparedBase
 from engine.iterate.measure import BASE, weights_of
 from engine.iterate.methods import GIVE_WAY, MEMORY_FACTORS, counts_of, method_of, rows_made
-from engine.iterate.scheduling import facts_of, has_diverged, history
+from engine.iterate.repeating import rungs_in_vain
+from engine.iterate.scheduling import facts_of, has_diverged, history, rung_that_sufficed
 from engine.iterate.steps import Measured, StepFailed, Steps
 from engine.jobs import records as runs
 from engine.jobs.types import Run
 from engine.train import records as versions
 from engine.train.jobs import TrainJob
+from engine.train.memory import ladder, same_gradient
 from engine.train.plan import plan_training, unscheduled
 from engine.train.preference_plan import CPU_SECONDS
 from engine.train.records import Version
@@ -52,8 +54,7 @@ class RoundTraining:
         """The round's settings, from the ledger. Once decided they stand with the round's first step; a search is a step of its own."""
         if (child := self.steps.children.get(f"{self.number}.curate")) is not None and "schedule" in child.arguments:
             return Schedule.model_validate(child.arguments["schedule"])
-        this_round = [child.id for step, child in self.steps.children.items() if str(step).startswith(f"{self.number}.train")]
-        past, facts = self.history(without=this_round), self.facts()
+        past, facts = self.history(without=self.this_round()), self.facts()
         chosen = schedule(past, self.profile, self.overrides, facts)
         if (asked := chosen.search) is None:
             return chosen
@@ -61,8 +62,8 @@ class RoundTraining:
         return schedule(past, self.profile, self.overrides, facts, Suggestion.model_validate(found.output))
 
     def train(self, chosen: Schedule, curated: Run) -> Trained:
-        """Trains by the method that the domain sets or the schedule chose. One that finds nothing to learn from, or collapses, gives way to SFT on
-        the same rows; the plan says so."""
+        """Trains by the method that the domain sets or the schedule chose. One that finds nothing to learn from, collapses, or does not fit into
+        memory however small, gives way to SFT on the same rows; the plan says so."""
         method = method_of(self.overrides, chosen)
         if method == "sft":
             return self.supervised(f"{self.number}.train", chosen, curated)
@@ -70,7 +71,7 @@ class RoundTraining:
             return self.preferring(method, chosen, curated)
         except StepFailed as failure:
             error = failure.child.error
-            if error is None or error.code not in GIVE_WAY:
+            if error is None or (error.code not in GIVE_WAY and not out_of_memory(failure.child)):
                 raise
             usual = unscheduled(self.profile, self.overrides)
             why = f"SFT instead of {method.upper()}: {error.message}"
@@ -94,14 +95,14 @@ class RoundTraining:
             seconds=min(CPU_SECONDS, self.job.budget.max_minutes * 60 / 4),
         )
         chosen = chosen.model_copy(update={"method": method, "learning_rate": plan.learning_rate})
-        return self.step(f"{self.number}.train", chosen, plan, rows_of, digest=self.compiled.digest)
+        return self.fitting(f"{self.number}.train", chosen, plan, rows_of, digest=self.compiled.digest)
 
     def supervised(self, step: str, chosen: Schedule, curated: Run) -> Trained:
         """SFT. One that diverges is tried once more, as the schedule says after a divergence; where that changes nothing (the domain fixes the
         rate), the run ends with its error."""
         rows = int((curated.output or {})["rows"])
         try:
-            return self.step(step, chosen, self.plan(rows, chosen), curated)
+            return self.fitting(step, chosen, self.plan(rows, chosen), curated)
         except StepFailed as failure:
             if not has_diverged(failure.child):
                 raise
@@ -111,7 +112,7 @@ class RoundTraining:
                 again = schedule(self.history(), self.profile, self.overrides, self.facts())
             if again.learning_rate >= chosen.learning_rate:
                 raise
-        return self.step(f"{self.number}.train_again", again, self.plan(rows, again), curated)
+        return self.fitting(f"{self.number}.train_again", again, self.plan(rows, again), curated)
 
     def plan(self, rows: int, chosen: Schedule, **how: Any) -> TrainPlan:
         """The plan that follows from a schedule. It says where the round begins, when something other than a round has decided that."""
@@ -132,7 +133,23 @@ class RoundTraining:
             return plan
         return plan.model_copy(update={"reasons": (because, *plan.reasons)})
 
-    def step(self, name: str, chosen: Schedule, plan: TrainPlan, rows_of: Run, *, digest: str | None = None) -> Trained:
+    def fitting(self, name: str, chosen: Schedule, plan: TrainPlan, rows_of: Run, *, digest: str | None = None) -> Trained:
+        """Trains with as little memory as it takes: a training that ran out of it is followed by one that needs less (`engine/train/memory.py`), a
+        step of its own. It begins with what sufficed the last time, and leaves out what has never sufficed."""
+        begun = min(self.rung_that_sufficed(chosen), len(same_gradient(plan)) - 1)
+        rungs = ladder(plan)
+        vain = rungs_in_vain(self.store, str(self.steps.run.cluster), without=self.steps.run.id)
+        tries = [begun, *(rung for rung in range(begun + 1, len(rungs)) if rung not in vain)]
+        for rung in tries:
+            followed = chosen if rungs[rung].lora == plan.lora else chosen.model_copy(update={"rank": rungs[rung].lora.rank})
+            try:
+                return self.step(name if rung == begun else f"{name}_smaller_{rung}", followed, rungs[rung], rows_of, rung, digest)
+            except StepFailed as failure:
+                if rung == tries[-1] or not out_of_memory(failure.child):
+                    raise
+        raise AssertionError("unreachable")
+
+    def step(self, name: str, chosen: Schedule, plan: TrainPlan, rows_of: Run, rung: int, digest: str | None) -> Trained:
         """The finished training step."""
         run = self.steps.need(
             name,
@@ -140,10 +157,20 @@ class RoundTraining:
             lambda: self.steps.dump(self.train_job(rows_of, plan, chosen, digest=digest)),
             schedule=self.steps.dump(chosen),
             incumbent=self.incumbent.subject,
+            rung=rung,
         )
         return Trained(run, chosen, plan)
 
     # -- what the ledger and the store say -----------------------------------------------------------------------------------------
+
+    def this_round(self) -> list[str]:
+        """The trainings of the round itself."""
+        return [child.id for step, child in self.steps.children.items() if str(step).startswith(f"{self.number}.train")]
+
+    def rung_that_sufficed(self, chosen: Schedule) -> int:
+        """How little memory the cluster's last training by this method had to do with."""
+        cluster = str(self.steps.run.cluster)
+        return rung_that_sufficed(self.store, cluster, chosen, domain=self.job.domain, model=self.job.model, without=self.this_round())
 
     def history(self, without: Sequence[str] = ()) -> list[PastRound]:
         """The cluster's ledger over all its runs about this domain and model."""
@@ -204,10 +231,10 @@ class RoundTraining:
             domain_digest=digest,
             plan=plan,
             warm_start=None if going_on is None else str(artifacts.path(going_on)),
+            warm_start_digest=going_on,
             score_rows=plan.method == "sft" and self.overrides.doubtful == "set_aside" and self.may_go_on(),
             device=self.job.device,
         )
-
 
     def may_go_on(self) -> bool:
         """Whether another round of this run may follow."""
@@ -221,6 +248,11 @@ class RoundTraining:
         stored: dict[str, str] = (runs.get(self.store, version.run_id).output or {}).get("artifacts", {})
         at_full_rate = chosen.method == "sft" and chosen.warm_rate == 1.0
         return stored.get("stable", version.adapter) if at_full_rate else version.adapter
+
+
+def out_of_memory(child: Run) -> bool:
+    """Whether a step ended for want of memory."""
+    return child.error is not None and child.error.short_of == "memory"
 
 
 def dataset_of(run: Run) -> str:

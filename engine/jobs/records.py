@@ -131,7 +131,8 @@ def _interrupt(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> 
         raise _stale(run, arguments["epoch"])
     _check_transition(run, "interrupted")
     cursor.execute("UPDATE run SET state = 'interrupted' WHERE id = ?", [run.id])
-    append_event(cursor, seq=seq, at=at, kind="run_interrupted", subject=run.id, actor="supervisor", reason=arguments["reason"])
+    reason, data = arguments["reason"], arguments.get("data")
+    append_event(cursor, seq=seq, at=at, kind="run_interrupted", subject=run.id, actor="supervisor", reason=reason, data=data)
     return {}
 
 

@@ -6,14 +6,13 @@ files inside the run directory. Whatever it is, the run ends in a recorded state
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
 from engine.base.digests import canonical_json
-from engine.base.files import inside, parse_strict
+from engine.base.files import disk_is_full, inside, parse_strict
 from engine.base.paths import RunPaths
 from engine.errors import ModelsmithError, NotFound, ResourceExhausted, TooLarge, WorkerCrashed
 from engine.jobs.types import RunError, RunResult
@@ -80,7 +79,7 @@ def collect(paths: RunPaths, result: RunResult, artifacts: Artifacts) -> Ending:
     except ModelsmithError as error:
         return failure(error, result)
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if disk_is_full(error):
             raise ResourceExhausted(f"no space for the artefacts of {result.run_id}", next_step="Free disk space; the run then goes on.") from error
         return failure(_refused(paths, f"{type(error).__name__}: {str(error)[:300]}"), result)
     return Ending("succeeded", output=output, seconds=result.seconds, peak_rss_bytes=result.peak_rss_bytes)

@@ -5,6 +5,7 @@ found again after a restart by the run directory's process.json, or by the comma
 has it. So a daemon may be killed anywhere:
 
     claimed, not started        no process is found: interrupted, started again
+    stopped by a full disk      stands until there is room, then started again
     started, not yet announced  found by its command line
     running                     adopted, and goes on as if nothing had happened
     result written              taken in, once: the command that finishes the run has one key for each attempt
@@ -22,6 +23,7 @@ import builtins
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -30,13 +32,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from engine.base.files import write_atomic
+from engine.base.files import disk_is_full, write_atomic
 from engine.base.paths import RunPaths, Workspace
-from engine.base.processes import ProcessIdentity, end_group, find_processes, is_alive, signal_group, spawn_detached
-from engine.errors import ArgumentInvalid, ModelsmithError, ResourceExhausted, StaleEpoch, StateConflict, StoreFailed, WorkerCrashed, WorkerLost
+from engine.base.processes import ProcessIdentity, end_group, find_processes, group_processor_ticks, is_alive, signal_group, spawn_detached
+from engine.errors import (
+    ArgumentInvalid,
+    ModelsmithError,
+    ResourceExhausted,
+    StaleEpoch,
+    StateConflict,
+    StoreFailed,
+    WorkerCrashed,
+    WorkerLost,
+    error_from_record,
+)
 from engine.jobs import records
+from engine.jobs.memory import oom_kills
 from engine.jobs.records import ActiveRun
 from engine.jobs.results import Ending, collect, failure, log_tail, read_result
+from engine.jobs.stalls import Idleness, Look
 from engine.jobs.types import FINAL_STATES, Run, RunConfig, RunError, RunKind, RunResult, RunState
 from engine.jobs.worker import read_process_file
 from engine.store.artifacts import Artifacts
@@ -53,16 +67,29 @@ WORKER_MODULES: dict[RunKind, str] = {
     "teach": "engine.curate.teach_worker",
     "draft": "engine.curate.draft_worker",
     "train": "engine.train.worker",
+    "repair": "engine.train.repair_worker",
     "prepare": "engine.generate.prepare_worker",
     "export": "engine.promote.package.worker",
 }
 WORKER_SLOTS = 4
 """Worker processes at a time on this machine; further runs wait their turn."""
 MAX_ATTEMPTS = 5
+RETRIED_WITH_LESS: tuple[RunKind, ...] = ("train",)
+"""Kinds whose parent tries again with less memory when one run ran out of it; starting the same run again would only run out again."""
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.25, 8.0
 CANCEL_GRACE_SECONDS = 5.0
 PROGRESS_SECONDS = 0.25
 """Between two looks at one run's spool."""
+STALL_LOOK_SECONDS = 1.0
+"""Between two looks at whether one run's worker still works."""
+STALL_SECONDS = 300.0
+STALL_SECONDS_OF: Mapping[RunKind, float] = {"train": 900.0, "prepare": 900.0, "export": 900.0}
+"""How long a worker may neither tell progress nor use processor time: loading and writing gigabytes from slow storage takes longest."""
+WAIT_SECONDS = 2.0
+"""Between two looks at whether there is again what a run waits for."""
+DISK_RESERVE_BYTES = 64 << 20
+"""Below this nothing is started: the journal and the store must be able to say what happened."""
+MIB = 2**20
 DRIVER_SECONDS = 2.0
 """A driver is called when a step has moved, and at least this often."""
 PASSES = 10
@@ -87,13 +114,16 @@ class Driver(Protocol):
 class _Attempt:
     """What this process remembers of a running run; all of it can be found again."""
 
-    def __init__(self, identity: ProcessIdentity | None) -> None:
+    def __init__(self, identity: ProcessIdentity | None, oom_kills: int) -> None:
         self.identity = identity
+        self.oom_kills = oom_kills
+        """The kernel's count when the attempt began, or was adopted."""
+        self.idleness: Idleness | None = None
+        self.stalled = False
         self.spool_bytes = 0
         self.looked_at_spool = 0.0
         self.asked_to_stop: float | None = None
         self.collecting: _Collecting | None = None
-        self.collect_not_before = 0.0
 
 
 class _Collecting:
@@ -129,6 +159,13 @@ class _Driven(NamedTuple):
     moves: int
 
 
+class _Wait(NamedTuple):
+    """Why a run does not move now."""
+
+    parent: str | None
+    why: str
+
+
 class Supervisor:
     """The runs of one workspace."""
 
@@ -143,6 +180,11 @@ class Supervisor:
         worker_slots: int = WORKER_SLOTS,
         cancel_grace_seconds: float = CANCEL_GRACE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        kernel_oom_kills: Callable[[], int] = oom_kills,
+        stall_seconds: Mapping[RunKind, float] = STALL_SECONDS_OF,
+        stall_look_seconds: float = STALL_LOOK_SECONDS,
+        free_bytes: Callable[[], int] | None = None,
+        disk_reserve_bytes: int = DISK_RESERVE_BYTES,
     ) -> None:
         self._store = store
         self._artifacts = artifacts
@@ -152,6 +194,11 @@ class Supervisor:
         self._slots = worker_slots
         self._grace = cancel_grace_seconds
         self._monotonic = monotonic
+        self._oom_kills = kernel_oom_kills
+        self._stall_seconds = stall_seconds
+        self._stall_look_seconds = stall_look_seconds
+        self._free_bytes = free_bytes or (lambda: shutil.disk_usage(workspace.state).free)
+        self._disk_reserve = disk_reserve_bytes
         self._drivers: dict[RunKind, Driver] = {}
         self._active: list[ActiveRun] = []
         self._stale = threading.Event()
@@ -159,6 +206,7 @@ class Supervisor:
         self._attempts: dict[str, _Attempt] = {}
         self._driven: dict[str, _Driven] = {}
         self._not_before: dict[str, float] = {}
+        self._waits: dict[str, _Wait] = {}
         self._moves: dict[str, int] = {}
         """Changes of state of a run or its steps, for drivers."""
         self._signs: dict[str, int] = {}
@@ -229,6 +277,10 @@ class Supervisor:
             moved = self._changed.wait_for(lambda: self._signs.get(run_id, 0) != seen, timeout=seconds)
         return self.get(run_id) if moved else run
 
+    def waits_for(self, run_id: str) -> str:
+        """Why a run, or one of its steps, stands still for now; empty where none does. It goes on by itself."""
+        return next((wait.why for waiting, wait in list(self._waits.items()) if run_id in (waiting, wait.parent)), "")
+
     def finish_driver(
         self, run: Run, *, state: Literal["succeeded", "failed", "cancelled"], output: dict[str, Any] | None = None, error: RunError | None = None
     ) -> None:
@@ -252,6 +304,7 @@ class Supervisor:
     def _move(self, run: ActiveRun) -> None:
         if self._monotonic() < self._not_before.get(run.id, 0.0):
             return
+        waited = self._waits.get(run.id)
         driver = self._drivers.get(run.kind)
         try:
             if run.state == "running":
@@ -259,22 +312,38 @@ class Supervisor:
                     self._drive(run, driver)
                 else:
                     self._watch(run)
-            elif self._may_start(run, driver is not None):
+            elif self._may_start(run, driver is not None) and not self._waits_for_disk(run):
                 self._start(run, driver is not None)
         except (StaleEpoch, StateConflict):
             self._stale.set()  # another thread moved it first; the next pass sees where it is
         except (ResourceExhausted, OSError) as error:
-            logger.warning("%s waits: %s", run.id, error)
-            self._not_before[run.id] = self._monotonic() + LONGEST_BACKOFF_SECONDS
+            self._wait(run, f"waits: {error}")
         except StoreFailed:
             raise
         except Exception:  # a defect that one run meets must not keep the others from moving
             logger.exception("%s cannot be moved and waits", run.id)
             self._not_before[run.id] = self._monotonic() + LONGEST_BACKOFF_SECONDS
+        if waited is not None and self._waits.get(run.id) is waited:  # what it waited for is there
+            del self._waits[run.id]
+
+    def _wait(self, run: ActiveRun, why: str) -> None:
+        """Lets a run stand until the next look at what it lacks."""
+        if run.id not in self._waits:
+            logger.warning("%s %s", run.id, why)
+            self._notify(run.id, run.parent, self._signs)
+        self._waits[run.id] = _Wait(run.parent, why)
+        self._not_before[run.id] = self._monotonic() + WAIT_SECONDS
+
+    def _waits_for_disk(self, run: ActiveRun, times: int = 1) -> bool:
+        """Whether the disk is too full for the run's next attempt: it has less than so many times the reserve."""
+        needed, free = self._disk_reserve * times, self._free_bytes()
+        if free < needed:
+            self._wait(run, f"waits for disk: {free / MIB:.0f} MiB are free, it goes on by itself from {needed / MIB:.0f} MiB")
+        return free < needed
 
     def _forget_ended(self) -> None:
         ids = {run.id for run in self._active}
-        for memory in (self._attempts, self._driven, self._not_before):
+        for memory in (self._attempts, self._driven, self._not_before, self._waits):
             for run_id in [run_id for run_id in memory if run_id not in ids]:
                 del memory[run_id]
 
@@ -305,7 +374,8 @@ class Supervisor:
         self._active = [each._replace(state="running", epoch=epoch) if each.id == run.id else each for each in self._active]
         self._note_change(run.id, run.parent)
         if not driven:
-            self._attempts[run.id] = _Attempt(self._spawn(run.kind, paths, epoch))
+            kills = self._oom_kills()
+            self._attempts[run.id] = _Attempt(self._spawn(run.kind, paths, epoch), kills)
 
     def _write_config(self, run_id: str, paths: RunPaths) -> None:
         if paths.config.exists():
@@ -349,14 +419,16 @@ class Supervisor:
         paths = self._workspace.run(run.id)
         attempt = self._attempts.get(run.id)
         if attempt is None:
-            attempt = self._attempts[run.id] = _Attempt(self._adopt(paths, run.epoch))
+            attempt = self._attempts[run.id] = _Attempt(self._adopt(paths, run.epoch), self._oom_kills())
         self._take_in_progress(run, paths, attempt)
         if attempt.collecting is not None:
             self._take_in_result(run, paths, attempt)
         elif attempt.identity is not None and is_alive(attempt.identity) and not paths.result.exists():
             if run.cancelling:
                 self._stop(attempt, attempt.identity)
-        elif self._monotonic() >= attempt.collect_not_before:
+            else:
+                self._end_stalled(run, attempt, attempt.identity)
+        else:
             self._take_over(run, paths, attempt)
 
     def _adopt(self, paths: RunPaths, epoch: int) -> ProcessIdentity | None:
@@ -375,6 +447,18 @@ class Supervisor:
         elif now - attempt.asked_to_stop > self._grace:
             signal_group(identity, signal.SIGKILL)
 
+    def _end_stalled(self, run: ActiveRun, attempt: _Attempt, identity: ProcessIdentity) -> None:
+        """Ends a worker that lives but does nothing; the next look finds it gone, and counts a lost attempt."""
+        now = self._monotonic()
+        if attempt.idleness is not None and now - attempt.idleness.look.at < self._stall_look_seconds:
+            return
+        look = Look(now, attempt.spool_bytes, group_processor_ticks(identity))
+        attempt.idleness = Idleness(look) if attempt.idleness is None else attempt.idleness.after(look)
+        if attempt.idleness.seconds >= self._stall_seconds.get(run.kind, STALL_SECONDS):
+            logger.warning("the worker of %s has done nothing for %.0f s and is ended", run.id, attempt.idleness.seconds)
+            attempt.stalled = True
+            end_group(identity, 0)
+
     def _take_over(self, run: ActiveRun, paths: RunPaths, attempt: _Attempt) -> None:
         """The attempt is over: it left a result, or its process is gone. A result of an older attempt beside a live process is neither."""
         found = read_result(paths, run.epoch)
@@ -389,7 +473,11 @@ class Supervisor:
         elif isinstance(found, Ending):
             self._finish(run.id, run.epoch, run.parent, found)
         elif found is None or found.state == "cancelled":  # killed, or stopped by somebody who did not ask us
-            self._interrupt(run, paths)
+            if not self._waits_for_disk(run):  # nor could a worker without a result have written one
+                self._interrupt(run, paths, attempt)
+        elif found.error is not None and found.error.short_of == "disk":
+            if not self._waits_for_disk(run, 2 ** (run.epoch - 1)):  # nobody knows how much it lacked: each time twice as much
+                self._interrupt(run, paths, attempt, disk=found.error)
         else:
             attempt.collecting = _Collecting(paths, found, self._artifacts)
             self._take_in_result(run, paths, attempt)
@@ -400,8 +488,7 @@ class Supervisor:
             return
         attempt.collecting = None
         if collecting.ending is None:
-            logger.warning("the artefacts of %s are not stored yet: %s", run.id, collecting.short_of)
-            attempt.collect_not_before = self._monotonic() + LONGEST_BACKOFF_SECONDS
+            self._wait(run, f"waits: {collecting.short_of}")
             return
         while self._store.ingest_spool(run.id, paths.progress):
             continue
@@ -421,18 +508,18 @@ class Supervisor:
             if self._store.ingest_spool(run.id, paths.progress):
                 self._notify(run.id, run.parent, self._signs)
 
-    def _interrupt(self, run: ActiveRun, paths: RunPaths) -> None:
+    def _interrupt(self, run: ActiveRun, paths: RunPaths, attempt: _Attempt, disk: RunError | None = None) -> None:
+        """The attempt left no result, or one that says that the disk was full: the run is started again, or given up."""
         tail = log_tail(paths.log)
-        reason = f"the worker of attempt {run.epoch} ended without a result" + (f"; its log ends: {tail}" if tail else "")
-        if run.epoch >= MAX_ATTEMPTS:
-            lost = WorkerLost(
-                f"the {run.kind} worker ended {run.epoch} times without a result" + (f"; its log ends: {tail}" if tail else ""),
-                next_step="Read worker.log in the run directory; free memory if the kernel ended it; then start the run again.",
-                attempts=run.epoch,
-            )
-            self._finish(run.id, run.epoch, run.parent, failure(lost))
+        stalled = "stalled (no progress, no processor time) and was ended; it " if attempt.stalled else ""
+        ended = f"{stalled}left no result" + (f"; its log ends: {tail}" if tail else "")
+        reason = f"the worker of attempt {run.epoch} {ended}" if disk is None else f"{disk.message}; there is room again"
+        given_up = _given_up(run, ended, for_memory=self._oom_kills() > attempt.oom_kills) if disk is None else _given_up_for_disk(run, disk)
+        if given_up is not None:
+            self._finish(run.id, run.epoch, run.parent, failure(given_up))
             return
-        self._store.submit("interrupt_run", {"run_id": run.id, "epoch": run.epoch, "reason": reason})
+        cause = "disk" if disk is not None else "stalled" if attempt.stalled else "lost"
+        self._store.submit("interrupt_run", {"run_id": run.id, "epoch": run.epoch, "reason": reason, "data": {"cause": cause}})
         self._attempts.pop(run.id, None)
         self._not_before[run.id] = self._monotonic() + min(FIRST_BACKOFF_SECONDS * 2 ** (run.epoch - 1), LONGEST_BACKOFF_SECONDS)
         self._note_change(run.id, run.parent)
@@ -485,6 +572,8 @@ class Supervisor:
         except ModelsmithError as error:
             self._fail_driven(run, error)
         except Exception as error:
+            if disk_is_full(error):
+                raise
             logger.exception("the driver of %s failed", run.id)
             crashed = WorkerCrashed(
                 f"{run.id} cannot go on: {type(error).__name__}: {str(error)[:300]}",
@@ -504,6 +593,29 @@ class Supervisor:
             self._stale.set()
             return
         self._finish(run.id, run.epoch, run.parent, failure(error))
+
+
+def _given_up(run: ActiveRun, ended: str, *, for_memory: bool) -> ModelsmithError | None:
+    """Why a run whose worker was lost is not started again; None where it is. `for_memory`: the kernel ended processes for want of it meanwhile."""
+    if for_memory and (run.kind in RETRIED_WITH_LESS or run.epoch >= MAX_ATTEMPTS):
+        return ResourceExhausted(
+            f"the kernel was out of memory while the {run.kind} worker of attempt {run.epoch} ran, and that worker {ended}",
+            next_step="Free memory on this machine, or give the cluster a smaller model; then start the run again.",
+            resource="memory",
+            attempts=run.epoch,
+        )
+    if run.epoch >= MAX_ATTEMPTS:
+        return WorkerLost(
+            f"the {run.kind} worker was started {run.epoch} times; the last {ended}",
+            next_step="Read worker.log in the run directory, then start the run again.",
+            attempts=run.epoch,
+        )
+    return None
+
+
+def _given_up_for_disk(run: ActiveRun, error: RunError) -> ModelsmithError | None:
+    """Why a run that the disk has stopped is not started again; None where it is."""
+    return error_from_record(error.model_dump()) if run.epoch >= MAX_ATTEMPTS else None
 
 
 def _workers_in(paths: RunPaths) -> list[tuple[ProcessIdentity, int]]:

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from engine.base.record import Record
 
-RunKind = Literal["iterate", "evaluate", "floor", "compile", "try_cheap", "teach", "draft", "curate", "search", "pairs", "train", "prepare", "export"]
+RunKind = Literal[
+    "iterate", "evaluate", "floor", "compile", "try_cheap", "teach", "draft", "curate", "search", "pairs", "train", "repair", "prepare", "export"
+]
 RunState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
 FINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -56,6 +58,12 @@ class RunError(Record):
     message: str
     next_step: str = ""
     details: dict[str, Any] = {}
+
+    @property
+    def short_of(self) -> str | None:
+        """`memory` or `disk` where the run ended for want of that."""
+        found = self.details.get("resource")
+        return found if self.code == "resource_exhausted" and found in ("memory", "disk") else None
 
 
 class RunResult(Record):

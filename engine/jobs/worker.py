@@ -12,7 +12,6 @@ is started again with the next epoch, and its body goes on from what it finds.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -30,7 +29,7 @@ from typing import Any, NoReturn
 
 from engine.base.clock import utc_now
 from engine.base.digests import canonical_json
-from engine.base.files import Spool, read_json, write_json
+from engine.base.files import Spool, disk_is_full, read_json, write_json
 from engine.base.paths import RunPaths
 from engine.base.processes import ProcessIdentity, boot_id, identity_of
 from engine.errors import ModelsmithError, ResourceExhausted, StaleEpoch, WorkerCrashed
@@ -156,9 +155,9 @@ def _as_engine_error(error: Exception) -> ModelsmithError:
     if isinstance(error, ModelsmithError):
         return error
     if isinstance(error, MemoryError):
-        return ResourceExhausted("the worker ran out of memory", next_step="Free memory, or make the batches smaller, and start the run again.")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceExhausted("the worker ran out of disk space", next_step="Free disk space and start the run again.")
+        return ResourceExhausted("the worker ran out of memory", next_step="Free memory, then start the run again.", resource="memory")
+    if disk_is_full(error):
+        return ResourceExhausted("the worker ran out of disk space", next_step="Free disk space: the run then goes on by itself.", resource="disk")
     return WorkerCrashed(
         f"the worker stopped with {type(error).__name__}: {str(error)[:MESSAGE_CHARACTERS]}",
         next_step="The traceback is in worker.log of the run directory.",

@@ -25,7 +25,7 @@ class Following:
         """Where a run stands. While an iterate run trains, and after it failed, the settings of its last training are told too."""
         run = self.supervisor.wait(run_id, wait_seconds) if wait_seconds > 0 else self.supervisor.get(run_id)
         steps = self._steps(run)
-        status = run_status(as_shown(self.store, run), steps)
+        status = run_status(as_shown(self.store, run), steps, self.supervisor.waits_for(run.id))
         trained = [step for step in steps if step.kind == "train"]
         if not trained or run.state == "succeeded":  # a finished run has the line in its notes
             return status

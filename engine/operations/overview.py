@@ -43,7 +43,8 @@ class Overview:
     def fleet_status(self) -> FleetStatus:
         """Clusters, runs, servers and machines."""
         file = load_clusters(self.workspace)
-        active = [run_line(run) for run in self.supervisor.list(states=("queued", "running", "interrupted"), top_level=True, limit=MAX_ACTIVE)]
+        unfinished = self.supervisor.list(states=("queued", "running", "interrupted"), top_level=True, limit=MAX_ACTIVE)
+        active = [run_line(run, self.supervisor.waits_for(run.id)) for run in unfinished]
         recent = [run_line(run) for run in self.supervisor.list(states=("succeeded", "failed", "cancelled"), top_level=True, limit=RECENT)]
         return fleet_page(
             file,

@@ -15,7 +15,9 @@ from engine.errors import ArgumentInvalid
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import domain_digest
 from engine.evaluate.types import Split
+from engine.fleet.disk import needs_of_iterate, refuse_without_room
 from engine.fleet.machine import Machine
+from engine.generate.open import served_as
 from engine.generate.prepared import find_prepared
 from engine.iterate import records as loop
 from engine.iterate.measure import BASE, evaluate_job, targets_of, weights_of
@@ -51,6 +53,8 @@ class Submitting:
         incumbent = self._usable_incumbent(cluster, entry, profile)
         domain = load_domain(self.workspace, entry.domain)
         refuse_unteachable(cluster, entry.domain, domain)
+        budget = budget_of(file, entry, max_iterations)
+        self._refuse_without_room(entry.model, profile, budget)
         guard, rehearse = domain.eval.accept.no_harm, domain.train.rehearse
         job = IterateJob(
             domain=entry.domain,
@@ -58,7 +62,7 @@ class Submitting:
             model=entry.model,
             profile=profile.model_dump(mode="json"),
             targets=targets_of(entry),
-            budget=budget_of(file, entry, max_iterations),
+            budget=budget,
             seed=file.defaults.seed,
             device=self.machine.device(),
             incumbent=incumbent,
@@ -119,6 +123,13 @@ class Submitting:
             device=self.machine.device(),
         )
         return self._submit("teach", cluster, job, {"cluster": cluster, "subject": subject}, file, key)
+
+    def _refuse_without_room(self, model: str, profile: Profile, budget: Budget) -> None:
+        """Raises ResourceExhausted where the disk is too small for the run, by estimate."""
+        merges = isinstance(profile, ModelProfile) and served_as(profile, self.machine.device()) == "merged"
+        prepared = find_prepared(self.workspace, model, profile) is not None
+        needs = needs_of_iterate(profile, rounds=budget.max_iterations, prepared=prepared, merges=merges)
+        refuse_without_room(needs, self.machine.probe().disk_free_bytes, "the workspace")
 
     def _usable_incumbent(self, cluster: str, entry: Cluster, profile: Profile) -> str:
         """What stands in the cluster. Raises where its weights are gone or belong to another base."""

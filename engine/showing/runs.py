@@ -14,9 +14,10 @@ from engine.showing.reported import saved_items
 from engine.views import NextCall, RunLine, RunStatus, ShownError, StepLine
 
 
-def run_line(run: Run) -> RunLine:
-    """A run in a list."""
-    return RunLine(run_id=run.id, kind=run.kind, cluster=run.cluster, state=run.state, created_at=run.created_at, progress=progress_words(run))
+def run_line(run: Run, waits_for: str = "") -> RunLine:
+    """A run in a list. `waits_for`: why it stands still for now."""
+    words = waits_for or progress_words(run)
+    return RunLine(run_id=run.id, kind=run.kind, cluster=run.cluster, state=run.state, created_at=run.created_at, progress=words)
 
 
 def progress_words(run: Run) -> str:
@@ -32,15 +33,15 @@ def progress_words(run: Run) -> str:
     return words
 
 
-def run_status(run: Run, children: Sequence[Run]) -> RunStatus:
-    """A run with its steps. An iterate run shows the progress of the step that is at work."""
+def run_status(run: Run, children: Sequence[Run], waits_for: str = "") -> RunStatus:
+    """A run with its steps. An iterate run shows the progress of the step that is at work. `waits_for`: why it stands still for now."""
     steps = tuple(step_line(child) for child in children)
     working = next((step for step in reversed(steps) if step.state in ("running", "interrupted")), None)
     progress = run.progress
     if working is not None and working.progress is not None and run.finished_at is None:
         progress = working.progress.model_copy(update={"phase": f"{working.step}: {working.progress.phase}"})
     return RunStatus(
-        summary=status_sentence(run, working),
+        summary=status_sentence(run, working) + (f" It {waits_for}." if waits_for and run.finished_at is None else ""),
         next=next_calls(run),
         run_id=run.id,
         kind=run.kind,
@@ -62,7 +63,7 @@ def step_line(child: Run) -> StepLine:
         step=str(child.step),
         run_id=child.id,
         state=child.state,
-        seconds=None if child.finished_at is None else round(seconds_between(child.created_at, child.finished_at), 1),
+        seconds=None if child.finished_at is None else round(max(0.0, seconds_between(child.created_at, child.finished_at)), 1),
         progress=child.progress if child.finished_at is None else None,
     )
 

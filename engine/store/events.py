@@ -37,10 +37,26 @@ def append_event(
     )
 
 
+_EVENT = "SELECT seq, happened_at, kind, subject, actor, reason, data FROM event "
+_NEWEST_OF_ITS_SUBJECT = "QUALIFY row_number() OVER (PARTITION BY subject ORDER BY seq DESC, item DESC) = 1"
+
+
+def newest_of_kind(store: Store, kind: str, limit: int) -> list[Event]:
+    """The newest events of a kind, newest first."""
+    return [_event(row) for row in store.read(_EVENT + "WHERE kind = ? ORDER BY seq DESC, item DESC LIMIT ?", [kind, limit])]
+
+
+def newest_of_subject(store: Store, beginning: str) -> dict[str, Event]:
+    """The newest event of each subject whose name begins so."""
+    rows = store.read(_EVENT + "WHERE starts_with(subject, ?) " + _NEWEST_OF_ITS_SUBJECT, [beginning])
+    return {event.subject: event for event in map(_event, rows)}
+
+
 def events_of(store: Store, subject: str) -> list[Event]:
     """Everything that happened to `subject`, oldest first."""
-    rows = store.read("SELECT seq, happened_at, kind, subject, actor, reason, data FROM event WHERE subject = ? ORDER BY seq, item", [subject])
-    return [
-        Event(seq=seq, happened_at=at, kind=kind, subject=name, actor=actor, reason=reason, data=json.loads(data))
-        for seq, at, kind, name, actor, reason, data in rows
-    ]
+    return [_event(row) for row in store.read(_EVENT + "WHERE subject = ? ORDER BY seq, item", [subject])]
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    seq, at, kind, subject, actor, reason, data = row
+    return Event(seq=seq, happened_at=at, kind=kind, subject=subject, actor=actor, reason=reason, data=json.loads(data))

@@ -26,7 +26,20 @@ class TrainJob(Record):
     plan: TrainPlan
     warm_start: str | None = None
     """Directory of the adapter that training goes on from (safetensors); null starts anew."""
+    warm_start_digest: str | None = None
+    """Of that directory; compared before it is read."""
     device: Device = "cpu"
     """Where the weights are held."""
     score_rows: bool = False
     """Afterwards, ask how likely the trained model finds each row; SFT only."""
+
+
+class RepairJob(Record):
+    """Merged weights to be made again."""
+
+    base: PreparedBase
+    adapter: str
+    """Absolute path of the adapter's directory."""
+    adapter_digest: str
+    merged_digest: str
+    """What must come out."""

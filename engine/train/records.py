@@ -121,6 +121,24 @@ def ingest_training(cursor: Cursor, run_id: str, cluster: str | None, output: di
         lineage.record(cursor, seq=seq, child=child, relation=relation, parent=parent)
 
 
+def version_with(store: Store, digest: str) -> Version | None:
+    """A version whose adapter or merged weights have this digest."""
+    found = _versions(store, "adapter = ? OR merged = ? ORDER BY created_at, id LIMIT 1", [digest, digest])
+    return found[0] if found else None
+
+
+def mark_altered(store: Store, version: str, *, by: str, reason: str) -> None:
+    """Notes that a version's weights are no longer what was judged, once for each step that found it."""
+    store.submit("mark_version", {"version": version, "by": by, "reason": reason}, key=f"{by}/altered")
+
+
+def _mark_version(cursor: Cursor, arguments: dict[str, Any], at: str, seq: int) -> dict[str, Any]:
+    append_event(
+        cursor, seq=seq, at=at, kind="version_altered", subject=arguments["version"], actor=arguments["by"], reason=arguments["reason"]
+    )
+    return {}
+
+
 def set_state(cursor: Cursor, name: str, state: VersionState) -> None:
     """Moves a version to `state`; called within the command that decided it. A version accepted by one round stays so when another rejects it."""
     if not cursor.execute("SELECT 1 FROM version WHERE id = ?", [name]).fetchall():
@@ -140,5 +158,5 @@ TABLES = StageTables(
             ),
         ),
     ),
-    reducers={},
+    reducers={"mark_version": _mark_version},
 )

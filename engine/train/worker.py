@@ -16,7 +16,6 @@ made afresh each time and count only through result.json.
 
 from __future__ import annotations
 
-import errno
 import shutil
 import sys
 from collections.abc import Iterator
@@ -25,12 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.base.digests import tree_sha256
-from engine.base.files import read_json, write_atomic, write_json
+from engine.base.files import disk_is_full, read_json, write_atomic, write_json
 from engine.base.paths import RunPaths, Workspace
 from engine.config import ScriptedProfile
 from engine.errors import ArgumentInvalid, DependencyMissing, ResourceExhausted
 from engine.evaluate.compile import load_compiled
 from engine.generate.fingerprint import fingerprint_probe_texts
+from engine.generate.integrity import refuse_altered
 from engine.generate.types import Fingerprint
 from engine.jobs.types import Progress
 from engine.jobs.worker import WorkerContext, run_worker
@@ -45,12 +45,17 @@ from engine.train.types import TrainOutput
 if TYPE_CHECKING:
     from engine.train.sft import Trained
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+
 
 def train(context: WorkerContext) -> dict[str, Any]:
     """The body of a training run."""
     job = TrainJob.model_validate(context.config.job)
     pairs = read_pairs(Path(job.dataset), job.dataset_digest) if job.plan.method == "dpo" else []
     rows = chosen_rows(pairs) if job.plan.method == "dpo" else read_dataset(Path(job.dataset), job.dataset_digest)
+    refuse_altered("base", Path(job.base.directory), job.base.digest)
+    if job.warm_start is not None and job.warm_start_digest is not None:
+        refuse_altered("adapter", Path(job.warm_start), job.warm_start_digest)
     if context.paths.outputs.exists():
         shutil.rmtree(context.paths.outputs)
     with foreign_errors_named():
@@ -170,19 +175,19 @@ def foreign_errors_named() -> Iterator[None]:
     except MemoryError as error:
         raise _exhausted("memory", error) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if disk_is_full(error):
             raise _exhausted("disk", error) from error
         raise
-    except RuntimeError as error:
-        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+    except RuntimeError as error:  # torch has an error of its own for a GPU, and says it in words on a CPU
+        if any(words in str(error).lower() for words in OUT_OF_MEMORY) or type(error).__name__ == "OutOfMemoryError":
             raise _exhausted("memory", error) from error
         raise
 
 
 def _exhausted(what: str, error: BaseException) -> ResourceExhausted:
     advice = {
-        "memory": "Lower training.micro_batch_size or set training.gradient_checkpointing in the model's profile; the run resumes where it was.",
-        "disk": "Free disk space and start the run again; it resumes from its newest checkpoint.",
+        "memory": "Free memory, or give the cluster a smaller model: a round tries smaller micro batches and gradient checkpointing by itself.",
+        "disk": "Free disk space: the run then goes on by itself, from its newest checkpoint.",
     }
     return ResourceExhausted(f"training ran out of {what}: {str(error)[:300]}", next_step=advice[what], resource=what)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.engine import Engine
-from engine.errors import ArgumentInvalid, KeyReused, NotFound, PathRefused, RunActive
+from engine.errors import ArgumentInvalid, KeyReused, NotFound, PathRefused, ResourceExhausted, RunActive
+from engine.fleet.probe import probe_local
 from engine.iterate.types import IterateOutput
 from engine.jobs.types import Run
 from tests.workspaces import domain_file, finish, make_workspace, rows, write_domain
@@ -62,6 +63,41 @@ def test_a_challenger_that_is_no_better_is_rolled_back(tmp_path: Path) -> None:
         assert engine.fleet_status().clusters[0].incumbent == "base"
     finally:
         engine.close()
+
+
+def test_a_run_that_the_disk_cannot_hold_is_refused_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = make_workspace(tmp_path)
+    file = json.loads(workspace.clusters_file.read_text())
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "model.safetensors").touch()
+    profile = {"kind": "managed", "title": "Large", "license": "MIT", "parameters_billion": 7, "weights": {"kind": "directory", "path": "weights"}}
+    file["models"]["double"] = {**profile, "inference": {"max_model_len": 1024}}
+    workspace.clusters_file.write_text(json.dumps(file))
+    engine = Engine.open(workspace)
+    monkeypatch.setattr("engine.fleet.machine.probe_local", lambda _: probe_local(tmp_path).model_copy(update={"disk_free_bytes": 2**30}))
+    try:
+        with pytest.raises(ResourceExhausted, match="has 1024 MiB free, and this run is estimated to need") as caught:
+            engine.iterate("tickets")
+        assert caught.value.details["needs"]["prepared base"] == 14_000_000_000
+    finally:
+        engine.close()
+
+
+def test_an_iterate_run_on_a_full_disk_says_so_wherever_it_is_shown_and_goes_on(engine: Engine) -> None:
+    free = [1000 << 20]
+    engine.supervisor._free_bytes = lambda: free[0]
+    run = engine.iterate("tickets")
+    finish(engine, run.id, until=lambda run: run.state == "running")
+    free[0] = 5 << 20
+    finish(engine, run.id, until=lambda run: bool(engine.supervisor.waits_for(run.id)))
+    told = "waits for disk: 5 MiB are free, it goes on by itself from 64 MiB"
+    assert engine.run_status(run.id).summary.endswith(f" It {told}.")
+    assert engine.fleet_status().active_runs[0].progress == told
+    assert {check.check: check.state for check in engine.watchdog().checks}["disk"] == "mending"
+    free[0] = 1000 << 20
+    finish(engine, run.id, until=lambda run: not engine.supervisor.waits_for(run.id))
+    assert engine.run_status(run.id).state == "running"
 
 
 def test_rows_that_were_set_aside_are_listed_as_relabel_requests(tmp_path: Path) -> None:

@@ -155,6 +155,42 @@ def test_a_worker_that_always_dies_fails_the_run_and_names_the_end_of_its_log(st
     assert "about to be killed" in run.error.message
 
 
+@pytest.mark.parametrize(("kind", "attempts"), [("train", 1), ("evaluate", 5)])
+def test_a_worker_that_the_kernel_takes_for_memory_ends_as_out_of_memory(start: Callable[..., Daemon], kind: str, attempts: int) -> None:
+    """A training at once, because its round tries it with less; anything else when starting it again has not helped."""
+    clock, kills = (iter(range(10**9)) for _ in range(2))
+    daemon = start(monotonic=lambda: float(next(clock)), kernel_oom_kills=lambda: next(kills))
+    run = daemon.until_final(daemon.submit(kind, job={"die_times": 99}))
+    assert run.error is not None
+    assert (run.state, run.epoch, run.error.short_of) == ("failed", attempts, "memory")
+
+
+def test_a_worker_that_is_alive_but_stalled_is_ended_and_started_again(start: Callable[..., Daemon]) -> None:
+    daemon = start(stall_seconds={"train": 1.0}, stall_look_seconds=0.1)
+    run = daemon.submit(job={"wait": True})
+    daemon.until_working(run)
+    os.kill(worker_pid(daemon, run.id), signal.SIGSTOP)
+    (daemon.workspace.run(run.id).root / "go").touch()  # the next attempt does not wait
+    done = daemon.until_final(run)
+    assert (done.state, done.epoch) == ("succeeded", 2)
+    (lost,) = [event for event in events_of(daemon.store, run.id) if event.kind == "run_interrupted"]
+    assert "stalled (no progress, no processor time)" in lost.reason
+
+
+def test_a_run_that_the_disk_stops_again_and_again_asks_for_more_room_each_time_and_then_fails(start: Callable[..., Daemon]) -> None:
+    clock, free = iter(range(10**9)), [10]
+    daemon = start(monotonic=lambda: float(next(clock)), free_bytes=lambda: free[0], disk_reserve_bytes=10)
+    run = daemon.submit(job={"raise": "disk"})
+    for room in (20, 40, 80, 160):
+        daemon.tick_until(lambda: daemon.supervisor.waits_for(run.id).startswith("waits for disk") or daemon.supervisor.get(run.id).epoch > 1)
+        free[0] = room
+    failed = daemon.until_final(run)
+    assert failed.error is not None
+    assert (failed.epoch, failed.error.short_of) == (5, "disk")
+    reasons = [event.reason for event in events_of(daemon.store, run.id) if event.kind == "run_interrupted"]
+    assert reasons == ["the worker ran out of disk space; there is room again"] * 4
+
+
 def test_cancelling_a_queued_run_never_starts_it(daemon: Daemon) -> None:
     run = daemon.submit()
     assert daemon.supervisor.cancel(run.id).state == "cancelled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -46,6 +47,9 @@ def body(context: WorkerContext) -> dict[str, Any]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if job.get("wait"):
         wait(context)
+    if "bytes" in job:
+        context.paths.outputs.mkdir(exist_ok=True)
+        (context.paths.outputs / "large").write_bytes(bytes(job["bytes"]))
     match job.get("raise"):
         case "engine":
             raise LeakageFound("row a is item b", next_step="Remove it.", pair=["a", "b"])
@@ -53,6 +57,8 @@ def body(context: WorkerContext) -> dict[str, Any]:
             raise LeakageFound("m" * (3 << 20), next_step="n" * 9000, rows=["r" * 100] * 20_000)
         case "foreign":
             raise KeyError("secret traceback stays in the log")
+        case "disk":
+            raise OSError(errno.ENOSPC, "No space left on device")
         case "memory":
             raise MemoryError
         case "nan":

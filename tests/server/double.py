@@ -34,6 +34,8 @@ from engine.views import (
     RunLine,
     RunStatus,
     Score,
+    WatchCheck,
+    WatchPage,
 )
 
 STATEMENT = json.dumps({f"field_{number}": "0" * (64 if number < 5 else 20) for number in range(22)}, indent=1)
@@ -133,6 +135,10 @@ class EngineDouble:
             summary="better", before="base", after="a" * 64, split=split, metric=metric, before_score=HALF, after_score=HALF, difference=HALF, better=10, worse=2,
             mcnemar_p=self.p_value, detectable_difference=0.1, missing=0,
         )  # fmt: skip
+
+    def watchdog(self) -> WatchPage:
+        checks = [WatchCheck(check=name, state="well", found="no run waits") for name in ("workers", "memory", "disk", "servers", "weights", "runs")]
+        return WatchPage(summary="6 checks: 6 well, 0 mending by itself, 0 failing.", checks=tuple(checks))
 
     def evidence(self, cluster: str, version: str | None) -> EvidencePage:
         return EvidencePage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
@@ -36,14 +37,27 @@ def client(era: str = "auto") -> Client:
 async def test_every_runbook_is_a_resource_and_is_read_by_its_id_or_by_what_it_covers(era: str) -> None:
     async with client(era) as session:
         listed = (await session.list_resources()).resources
-        assert [resource.uri for resource in listed] == [f"runbook://{name}" for name in catalogue()]
-        assert all(resource.title and resource.description and resource.mime_type == "text/markdown" for resource in listed)
-        (template,) = (await session.list_resource_templates()).resource_templates
-        assert template.uri_template == "runbook://{name}"
+        books = [resource for resource in listed if resource.uri.startswith("runbook://")]
+        assert [resource.uri for resource in books] == [f"runbook://{name}" for name in catalogue()]
+        assert all(resource.title and resource.description and resource.mime_type == "text/markdown" for resource in books)
+        templates = (await session.list_resource_templates()).resource_templates
+        assert [template.uri_template for template in templates] == ["runbook://{name}", "escalation://{name}"]
         for name in ("leakage", "leakage_found"):
             (content,) = (await session.read_resource(f"runbook://{name}")).contents
             assert content.text == as_text(catalogue()["leakage"])
             assert content.uri == f"runbook://{name}"
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_an_open_escalation_is_a_resource_whose_list_repeats_nothing_that_users_wrote(era: str) -> None:
+    async with client(era) as session:
+        listed = [resource for resource in (await session.list_resources()).resources if resource.uri.startswith("escalation://")]
+        assert {resource.uri for resource in listed} == {"escalation://esc-0a1b2c3d4e5f"}
+        assert listed[0].description == "proposed, medium severity, seen 3 times."
+        assert "xxx" not in f"{listed[0].title}{listed[0].description}"
+        (content,) = (await session.read_resource(listed[0].uri)).contents
+    assert content.mime_type == "application/json"
+    assert json.loads(content.text)["report"] == "escalations/esc-0a1b2c3d4e5f/REPORT.md"
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -1,0 +1,50 @@
+"""Tells a remedy that helps from one that is applied again and again to the same failure. Pure.
+
+A failure is known by its signature: where it happened and what it said, without what differs from one time to the next. A remedy has failed once
+more when the same signature came back after it; what it mended in between makes the count begin anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from engine.jobs.types import RunError
+
+TRIES = 3
+"""How often a remedy is applied to one failure: once may be chance, twice a busy machine."""
+SIGNATURE_CHARACTERS = 160
+_ROUND = re.compile(r"^\d+\.")
+_REPEAT = re.compile(r"(_again|_mend|_smaller_\d+|_\d+)+$")
+_PATH = re.compile(r"(?<![\w.])~?/[^\s:;,'\"]+")
+_NAMED = re.compile(r"\b[a-z_]+-\d{4}-[0-9a-f]{6}\b|\b[0-9a-f]{12,64}\b|\bv-[0-9a-f]+\b")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+class Tried(NamedTuple):
+    """A remedy that was applied, and what came of it."""
+
+    signature: str
+    """Of the failure that it was applied to, or that came back."""
+    remedy: str
+    mended: bool
+
+
+def signature(error: RunError) -> str:
+    """What stays the same when the same thing goes wrong again."""
+    known = error.details.get("signature")
+    if isinstance(known, str):
+        return known
+    step = _REPEAT.sub("", _ROUND.sub("", str(error.details.get("step", ""))))
+    said = _NUMBER.sub("#", _NAMED.sub("#", _PATH.sub("#", error.message)))
+    return f"{step}: {error.code}: {said}"[:SIGNATURE_CHARACTERS]
+
+
+def in_vain(tried: Iterable[Tried], signature: str, remedy: str) -> int:
+    """How often, at the end of what was tried (oldest first), the remedy has not mended this failure."""
+    times = 0
+    for one in tried:
+        if one.remedy == remedy:
+            times = 0 if one.mended else times + 1 if one.signature == signature else 0
+    return times

@@ -1,0 +1,49 @@
+"""Measures the rows of the matrix while their tests run: `pytest -p tests.faults.recorder TESTS` adds to `docs/faults.json`.
+
+Of each test: how it came out, its seconds, and the highest attempt of a worker that a supervisor in this process started (0: it started none; a
+daemon that the test starts counts for itself and is not seen). A test with parameters of its own counts as its slowest case.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.base.clock import utc_now
+from engine.base.files import write_json
+from engine.jobs.supervisor import Supervisor
+from tests.faults.matrix import MATRIX
+
+RECORDED = Path(__file__).resolve().parents[2] / "docs" / "faults.json"
+ATTEMPTS = {"highest": 0}
+
+
+@pytest.fixture(autouse=True)
+def attempts_seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    spawn = Supervisor._spawn
+
+    def counted(self: Supervisor, kind: Any, paths: Any, epoch: int) -> Any:
+        ATTEMPTS["highest"] = max(ATTEMPTS["highest"], epoch)
+        return spawn(self, kind, paths, epoch)
+
+    ATTEMPTS["highest"] = 0
+    monkeypatch.setattr(Supervisor, "_spawn", counted)
+    return
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keeps what a test of the matrix showed."""
+    named = [row.test for row in MATRIX if report.nodeid == row.test or report.nodeid.startswith(f"{row.test}[")]
+    if report.when != "call" or not named:
+        return
+    known = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+    seconds = round(report.duration, 1)
+    for test in named:
+        earlier = known.get(test)
+        if earlier is None or report.nodeid == test or earlier["seconds"] <= seconds:
+            known[test] = {"outcome": report.outcome, "seconds": seconds, "attempts": ATTEMPTS["highest"], "at": utc_now()[:10]}
+    write_json(RECORDED, dict(sorted(known.items())))
