@@ -81,10 +81,12 @@ def _read_runbook(_call: Call, name: str) -> str:
 
 def _escalation_entries(call: Call) -> list[Entry]:
     """The newest that are not closed, without a word that users or models wrote: what failed is read as data, in the resource."""
-    return [
-        Entry(line["escalation"], f"Escalation {line['escalation']}", f"{line['state']}, {line['severity']} severity, seen {line['occurrences']} times.")
-        for line in call(ESCALATIONS, {"limit": ESCALATIONS_LISTED})["escalations"]
-    ]
+    page = call(ESCALATIONS, {"limit": ESCALATIONS_LISTED})
+    return [_escalation_entry(**{name: line[name] for name in ("escalation", "state", "severity", "occurrences")}) for line in page["escalations"]]
+
+
+def _escalation_entry(escalation: str, state: str, severity: str, occurrences: int) -> Entry:
+    return Entry(escalation, f"Escalation {escalation}", f"{state}, {severity} severity, seen {occurrences} times.")
 
 
 def _read_escalation(call: Call, name: str) -> str:
