@@ -17,6 +17,8 @@ from engine.jobs.worker import WorkerContext
 from engine.train.jobs import RepairJob
 from engine.train.repair_worker import repair
 
+pytestmark = pytest.mark.model  # torch merges
+
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> RepairJob:
