@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 # One test process a core: tests wait for processes as much as they compute. What is timed has the machine to itself.
-PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
+PARALLEL := -n auto --maxprocesses 4 --dist load
 
 .PHONY: setup demo test check docs clean
 

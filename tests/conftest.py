@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -31,14 +32,24 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of PROCESSES, so that `make check` stays under 90 seconds (`make test` runs them all), and those of TOGETHER."""
+    """Marks the tests of PROCESSES, so that `make check` stays under 90 seconds. `make test` runs them all."""
     root = Path(__file__).parent
     for item in items:
-        path = item.path.relative_to(root).as_posix()
-        if path.startswith(PROCESSES):
+        if item.path.relative_to(root).as_posix().startswith(PROCESSES):
             item.add_marker("processes")
-        if path.startswith(TOGETHER):
-            item.add_marker(pytest.mark.xdist_group(next(part for part in TOGETHER if path.startswith(part))))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several test processes, one runs the tests of TOGETHER, place by place. (xdist's own groups are a suffix of a test's id, which pytest 9.2
+    does not let it set.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((part for part in TOGETHER if nodeid.startswith(f"tests/{part}")), nodeid)
+
+    return Scheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(scope="session")
