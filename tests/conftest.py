@@ -20,8 +20,10 @@ MODEL = "smollm2-135m"
 PROCESSES = ("escalate/test_executions.py", "faults/", "generate/test_servers.py", "iterate/test_iterate_run.py", "jobs/", "promote/test_records.py", "server/test_cli.py", "server/test_daemon.py", "server/test_surfaces.py", "store/", "train/test_scripted_training.py")
 """Tests that start, kill and wait for real processes, again and again: minutes, not milliseconds."""
 
-TOGETHER = ("escalate/test_escalating.py", "escalate/test_executions.py", "promote/", "serve/", "server/test_pages.py")
-"""Tests that share a workspace which takes a while to make: one test process runs them all."""
+TOGETHER = ("promote/", "serve/")
+"""Tests that share a workspace which takes a while to make: one test process runs them all. Otherwise one runs all tests of a file."""
+APART = ("config/", "evaluate/", "house/", "iterate/test_campaigns.py", "iterate/test_decide.py", "store/")
+"""Tests that share nothing, many or long: any process runs any of them."""
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("house", deadline=None)
@@ -41,13 +43,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Of several test processes, one runs the tests of TOGETHER, place by place. (xdist's own groups are a suffix of a test's id, which pytest 9.2
-    does not let it set.)"""
+    """Of several test processes, one runs what shares a workspace. (xdist's own groups are a suffix of a test's id, which pytest 9.2 does not let
+    it set.)"""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return next((part for part in TOGETHER if nodeid.startswith(f"tests/{part}")), nodeid)
+            file = nodeid.removeprefix("tests/").partition("::")[0]
+            return nodeid if file.startswith(APART) else next((part for part in TOGETHER if file.startswith(part)), file)
 
     return Scheduling(config, log) if config.getvalue("dist") == "load" else None
 
