@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from engine.diagnose.taxonomy import LIKE, TAXONOMY
 from engine.diagnose.types import Diagnosis, FailureClass, FailurePattern
-from engine.errors import BadInput, Conflict, Infrastructure, ModelsmithError, error_classes
+from engine.errors import BadInput, Conflict, Infrastructure, ModelsmithError, RemediesExhausted, error_classes
 from engine.escalate.governed import recognises
 from engine.escalate.reproduction import Call, again, command, succeeds
 from engine.escalate.types import EvidenceFile, Expectation, Failure, Opening, ResolutionCheck, Severity, TaxonomyRule, Tried
@@ -47,9 +47,12 @@ def failed_step(run: Run, steps: Sequence[Run]) -> Run:
 
 
 def run_failure(run: Run, steps: Sequence[Run]) -> Failure:
-    """What failed, as far as it is the same each time."""
+    """What failed, as far as it is the same each time. That starting again has not helped is no failure of its own: what came back is."""
     error, step = run.error or NOTHING_SAID, failed_step(run, steps)
-    return Failure(kind="run", cluster=run.cluster, what=step.kind, step=step.step or "", code=error.code, words=error.message[:4000])
+    code, words = error.code, error.message
+    if code == RemediesExhausted.code:
+        code, words = str(error.details["failure"]), str(error.details["said"])
+    return Failure(kind="run", cluster=run.cluster, what=step.kind, step=step.step or "", code=code, words=words[:4000])
 
 
 def of_run(run: Run, steps: Sequence[Run], gathered: Gathered, rules: Sequence[TaxonomyRule]) -> Opening:

@@ -44,6 +44,6 @@ def ended_alike(store: Store, run: Run, error: RunError) -> RunError:
     exhausted = RemediesExhausted(
         f"the last {times} runs of {run.cluster} ended with the same failure, so that starting one again does not help: {error.message}",
         next_step=f"Find what is behind it before another run: {error.next_step}",
-        **{**error.details, "signature": known, "remedy": START_AGAIN, "times": times, "failure": error.code},
+        **{**error.details, "signature": known, "remedy": START_AGAIN, "times": times, "failure": error.code, "said": error.message},
     )
     return RunError.model_validate(exhausted.as_record())

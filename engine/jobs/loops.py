@@ -6,20 +6,14 @@ more when the same signature came back after it; what it mended in between makes
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from engine.jobs.alike import normalised, step_kind
 from engine.jobs.types import RunError
 
 TRIES = 3
 """How often a remedy is applied to one failure: once may be chance, twice a busy machine."""
-SIGNATURE_CHARACTERS = 160
-_ROUND = re.compile(r"^\d+\.")
-_REPEAT = re.compile(r"(_again|_mend|_smaller_\d+|_\d+)+$")
-_PATH = re.compile(r"(?<![\w.])~?/[^\s:;,'\"]+")
-_NAMED = re.compile(r"\b[a-z_]+-\d{4}-[0-9a-f]{6}\b|\b[0-9a-f]{12,64}\b|\bv-[0-9a-f]+\b")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 class Tried(NamedTuple):
@@ -36,9 +30,7 @@ def signature(error: RunError) -> str:
     known = error.details.get("signature")
     if isinstance(known, str):
         return known
-    step = _REPEAT.sub("", _ROUND.sub("", str(error.details.get("step", ""))))
-    said = _NUMBER.sub("#", _NAMED.sub("#", _PATH.sub("#", error.message)))
-    return f"{step}: {error.code}: {said}"[:SIGNATURE_CHARACTERS]
+    return f"{step_kind(str(error.details.get('step', '')))}: {error.code}: {normalised(error.message)}"
 
 
 def in_vain(tried: Iterable[Tried], signature: str, remedy: str) -> int:

@@ -25,16 +25,14 @@ import logging
 import os
 import shutil
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from engine.base.files import disk_is_full, write_atomic
 from engine.base.paths import RunPaths, Workspace
-from engine.base.processes import ProcessIdentity, end_group, find_processes, group_processor_ticks, is_alive, signal_group, spawn_detached
+from engine.base.processes import ProcessIdentity, end_group, group_processor_ticks, is_alive, signal_group
 from engine.errors import (
     ArgumentInvalid,
     ModelsmithError,
@@ -43,39 +41,21 @@ from engine.errors import (
     StateConflict,
     StoreFailed,
     WorkerCrashed,
-    WorkerLost,
-    error_from_record,
 )
 from engine.jobs import records
+from engine.jobs.collecting import Collecting
+from engine.jobs.giving_up import given_up, given_up_for_disk
 from engine.jobs.memory import oom_kills
 from engine.jobs.records import ActiveRun
-from engine.jobs.results import Ending, collect, failure, log_tail, read_result
+from engine.jobs.results import Ending, failure, log_tail, read_result
 from engine.jobs.stalls import Idleness, Look
-from engine.jobs.types import FINAL_STATES, Run, RunConfig, RunError, RunKind, RunResult, RunState
-from engine.jobs.worker import read_process_file
+from engine.jobs.types import FINAL_STATES, Run, RunConfig, RunError, RunKind, RunState
+from engine.jobs.workers import WORKER_MODULES, Workers
 from engine.store.artifacts import Artifacts
 from engine.store.store import Store
 
-WORKER_MODULES: dict[RunKind, str] = {
-    "evaluate": "engine.evaluate.worker",
-    "floor": "engine.evaluate.floor_worker",
-    "compile": "engine.evaluate.compile_worker",
-    "try_cheap": "engine.diagnose.worker",
-    "curate": "engine.curate.worker",
-    "search": "engine.train.search_worker",
-    "pairs": "engine.curate.pairs_worker",
-    "teach": "engine.curate.teach_worker",
-    "draft": "engine.curate.draft_worker",
-    "train": "engine.train.worker",
-    "repair": "engine.train.repair_worker",
-    "prepare": "engine.generate.prepare_worker",
-    "export": "engine.promote.package.worker",
-}
 WORKER_SLOTS = 4
 """Worker processes at a time on this machine; further runs wait their turn."""
-MAX_ATTEMPTS = 5
-RETRIED_WITH_LESS: tuple[RunKind, ...] = ("train",)
-"""Kinds whose parent tries again with less memory when one run ran out of it; starting the same run again would only run out again."""
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.25, 8.0
 CANCEL_GRACE_SECONDS = 5.0
 PROGRESS_SECONDS = 0.25
@@ -94,7 +74,6 @@ DRIVER_SECONDS = 2.0
 """A driver is called when a step has moved, and at least this often."""
 PASSES = 10
 """Moves that follow from each other and are made in one tick."""
-ENGINE_ROOT = Path(__file__).resolve().parents[2]
 
 logger = logging.getLogger(__name__)
 
@@ -123,33 +102,7 @@ class _Attempt:
         self.spool_bytes = 0
         self.looked_at_spool = 0.0
         self.asked_to_stop: float | None = None
-        self.collecting: _Collecting | None = None
-
-
-class _Collecting:
-    """Artefacts being stored beside the tick: hashing gigabytes must not keep other runs waiting."""
-
-    def __init__(self, paths: RunPaths, result: RunResult, artifacts: Artifacts) -> None:
-        self.ending: Ending | None = None
-        self.short_of: ResourceExhausted | None = None
-        self._thread = threading.Thread(target=self._work, args=(paths, result, artifacts), daemon=True)
-        self._thread.start()
-
-    def _work(self, paths: RunPaths, result: RunResult, artifacts: Artifacts) -> None:
-        try:
-            self.ending = collect(paths, result, artifacts)
-        except ResourceExhausted as error:
-            self.short_of = error
-        except Exception as error:
-            logger.exception("the result of %s cannot be taken in", result.run_id)
-            crashed = WorkerCrashed(
-                f"the result of {result.run_id} cannot be taken in: {type(error).__name__}: {str(error)[:300]}",
-                next_step="The traceback is in the daemon's log; report it as a defect.",
-            )
-            self.ending = failure(crashed, result)
-
-    def done(self) -> bool:
-        return not self._thread.is_alive()
+        self.collecting: Collecting | None = None
 
 
 class _Driven(NamedTuple):
@@ -189,8 +142,7 @@ class Supervisor:
         self._store = store
         self._artifacts = artifacts
         self._workspace = workspace
-        self._environment = dict(os.environ if worker_environment is None else worker_environment)
-        self._modules = worker_modules
+        self.workers = Workers(workspace.root, dict(os.environ if worker_environment is None else worker_environment), worker_modules)
         self._slots = worker_slots
         self._grace = cancel_grace_seconds
         self._monotonic = monotonic
@@ -368,14 +320,14 @@ class Supervisor:
     def _start(self, run: ActiveRun, driven: bool) -> None:
         paths, epoch = self._workspace.run(run.id), run.epoch + 1
         if run.epoch > 0:
-            self._end_leftovers(paths)
+            self.workers.end_leftovers(paths)
         self._write_config(run.id, paths)
         self._store.submit("claim_run", {"run_id": run.id, "epoch": epoch})
         self._active = [each._replace(state="running", epoch=epoch) if each.id == run.id else each for each in self._active]
         self._note_change(run.id, run.parent)
         if not driven:
             kills = self._oom_kills()
-            self._attempts[run.id] = _Attempt(self._spawn(run.kind, paths, epoch), kills)
+            self._attempts[run.id] = _Attempt(self.workers.spawn(run.kind, paths, epoch), kills)
 
     def _write_config(self, run_id: str, paths: RunPaths) -> None:
         if paths.config.exists():
@@ -391,35 +343,13 @@ class Supervisor:
         )
         write_atomic(paths.config, json.dumps(config.model_dump(mode="json"), indent=1, ensure_ascii=False).encode())
 
-    def _spawn(self, kind: RunKind, paths: RunPaths, epoch: int) -> ProcessIdentity | None:
-        """Starts a worker; None when the system refuses, which counts as an attempt that was lost."""
-        root = paths.root.resolve()
-        # -P: the workspace is the working directory, and a file in it must not be imported in place of a package.
-        argv = [sys.executable, "-P", "-m", self._modules[kind], str(root), str(epoch)]
-        path = os.pathsep.join(filter(None, (str(ENGINE_ROOT), self._environment.get("PYTHONPATH"))))
-        environment = {**self._environment, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
-        try:
-            return spawn_detached(argv, cwd=self._workspace.root, env=environment, log=paths.log)
-        except OSError as error:
-            logger.warning("the worker of %s does not start: %s", root.name, error)
-            return None
-
-    def _end_leftovers(self, paths: RunPaths) -> None:
-        """Ends what earlier attempts left behind, before a new one begins in the same directory."""
-        announced = read_process_file(paths)
-        if announced is not None:
-            end_group(announced[0], 0)
-        for identity, _ in _workers_in(paths):
-            end_group(identity, 0)
-        paths.result.unlink(missing_ok=True)
-
     # ---- watching --------------------------------------------------------------------------------------------------------------------
 
     def _watch(self, run: ActiveRun) -> None:
         paths = self._workspace.run(run.id)
         attempt = self._attempts.get(run.id)
         if attempt is None:
-            attempt = self._attempts[run.id] = _Attempt(self._adopt(paths, run.epoch), self._oom_kills())
+            attempt = self._attempts[run.id] = _Attempt(self.workers.adopt(paths, run.epoch), self._oom_kills())
         self._take_in_progress(run, paths, attempt)
         if attempt.collecting is not None:
             self._take_in_result(run, paths, attempt)
@@ -430,13 +360,6 @@ class Supervisor:
                 self._end_stalled(run, attempt, attempt.identity)
         else:
             self._take_over(run, paths, attempt)
-
-    def _adopt(self, paths: RunPaths, epoch: int) -> ProcessIdentity | None:
-        """The process of an attempt that another daemon started; None when there is none."""
-        announced = read_process_file(paths)
-        if announced is not None and announced[1] == epoch:
-            return announced[0]
-        return next((identity for identity, its_epoch in _workers_in(paths) if its_epoch == epoch), None)
 
     def _stop(self, attempt: _Attempt, identity: ProcessIdentity) -> None:
         """SIGTERM, and SIGKILL after the grace period; called at every tick until the process is gone."""
@@ -479,7 +402,7 @@ class Supervisor:
             if not self._waits_for_disk(run, 2 ** (run.epoch - 1)):  # nobody knows how much it lacked: each time twice as much
                 self._interrupt(run, paths, attempt, disk=found.error)
         else:
-            attempt.collecting = _Collecting(paths, found, self._artifacts)
+            attempt.collecting = Collecting(paths, found, self._artifacts)
             self._take_in_result(run, paths, attempt)
 
     def _take_in_result(self, run: ActiveRun, paths: RunPaths, attempt: _Attempt) -> None:
@@ -514,9 +437,9 @@ class Supervisor:
         stalled = "stalled (no progress, no processor time) and was ended; it " if attempt.stalled else ""
         ended = f"{stalled}left no result" + (f"; its log ends: {tail}" if tail else "")
         reason = f"the worker of attempt {run.epoch} {ended}" if disk is None else f"{disk.message}; there is room again"
-        given_up = _given_up(run, ended, for_memory=self._oom_kills() > attempt.oom_kills) if disk is None else _given_up_for_disk(run, disk)
-        if given_up is not None:
-            self._finish(run.id, run.epoch, run.parent, failure(given_up))
+        lost = given_up(run, ended, for_memory=self._oom_kills() > attempt.oom_kills) if disk is None else given_up_for_disk(run, disk)
+        if lost is not None:
+            self._finish(run.id, run.epoch, run.parent, failure(lost))
             return
         cause = "disk" if disk is not None else "stalled" if attempt.stalled else "lost"
         self._store.submit("interrupt_run", {"run_id": run.id, "epoch": run.epoch, "reason": reason, "data": {"cause": cause}})
@@ -593,36 +516,6 @@ class Supervisor:
             self._stale.set()
             return
         self._finish(run.id, run.epoch, run.parent, failure(error))
-
-
-def _given_up(run: ActiveRun, ended: str, *, for_memory: bool) -> ModelsmithError | None:
-    """Why a run whose worker was lost is not started again; None where it is. `for_memory`: the kernel ended processes for want of it meanwhile."""
-    if for_memory and (run.kind in RETRIED_WITH_LESS or run.epoch >= MAX_ATTEMPTS):
-        return ResourceExhausted(
-            f"the kernel was out of memory while the {run.kind} worker of attempt {run.epoch} ran, and that worker {ended}",
-            next_step="Free memory on this machine, or give the cluster a smaller model; then start the run again.",
-            resource="memory",
-            attempts=run.epoch,
-        )
-    if run.epoch >= MAX_ATTEMPTS:
-        return WorkerLost(
-            f"the {run.kind} worker was started {run.epoch} times; the last {ended}",
-            next_step="Read worker.log in the run directory, then start the run again.",
-            attempts=run.epoch,
-        )
-    return None
-
-
-def _given_up_for_disk(run: ActiveRun, error: RunError) -> ModelsmithError | None:
-    """Why a run that the disk has stopped is not started again; None where it is."""
-    return error_from_record(error.model_dump()) if run.epoch >= MAX_ATTEMPTS else None
-
-
-def _workers_in(paths: RunPaths) -> list[tuple[ProcessIdentity, int]]:
-    """Live processes whose command line is that of a worker of this run directory, with their epochs."""
-    root = str(paths.root.resolve())
-    found = find_processes(root)
-    return [(identity, int(argv[-1])) for identity, argv in found if len(argv) > 4 and argv[-4] == "-m" and argv[-2] == root and argv[-1].isdecimal()]
 
 
 def _run_key(key: str | None) -> str | None:

@@ -16,7 +16,7 @@ import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -59,6 +59,7 @@ from engine.jobs.types import Run
 from engine.loading import load_clusters, load_domain
 from engine.operations.diagnosing import FailureDiagnosing
 from engine.operations.named import named_cluster
+from engine.operations.signatures import Signatures
 from engine.promote import records as promotions
 from engine.promote.types import Approval
 from engine.showing.escalations import escalation_page, escalations_page
@@ -78,19 +79,6 @@ RULES = "escalation-fix@v1"
 logger = logging.getLogger(__name__)
 
 
-class FixSigning(Protocol):
-    """Signatures, and the list of those whose count (`engine/promote/approvals`)."""
-
-    def head(self) -> str:
-        """The head of the approver list as it is now."""
-
-    def verify(self, request: Any, signature: str, earlier: Sequence[Approval], now: str) -> Approval:
-        """The approval that a signature is worth. Raises an engine error with its reason where it is worth none."""
-
-    def verify_again(self, approvals: Sequence[Approval], request: Any) -> None:
-        """Raises where approvals, made anew from their signatures, do not open the request."""
-
-
 class Escalating:
     """The operations, over one workspace."""
 
@@ -101,7 +89,7 @@ class Escalating:
         artifacts: Artifacts,
         supervisor: Supervisor,
         diagnosing: FailureDiagnosing,
-        signing: FixSigning,
+        signing: Signatures,
         clock: Clock,
         redaction: Redaction,
     ) -> None:

@@ -25,12 +25,13 @@ from engine.jobs.types import Run
 from engine.loading import load_clusters, load_domain
 from engine.operations.evidencing import page_of
 from engine.operations.named import named_cluster, why_the_base
+from engine.operations.signatures import Signatures
 from engine.promote import records
 from engine.promote.chains import chain_for, step_of
 from engine.promote.checks import gate
 from engine.promote.grounds import grounds_of
 from engine.promote.requests import has_expired, is_complete, is_same_wish, refuse_moved, refuse_spent, request_id, status_of, takes_over
-from engine.promote.types import Approval, Chain, Evidence, Gate, Grounds, Passkeys, PromotionRequest, Transition, VersionState
+from engine.promote.types import Chain, Evidence, Gate, Grounds, Passkeys, PromotionRequest, Transition, VersionState
 from engine.showing.promotions import (
     ToSign,
     approvals_page,
@@ -50,11 +51,8 @@ LOOKED_AT = 200
 """Requests that a list looks at for those that still wait."""
 
 
-class Signing(Protocol):
-    """Signatures, and the list of those whose count (`engine/promote/approvals`)."""
-
-    def head(self) -> str:
-        """The head of the approver list as it is now."""
+class Signing(Signatures, Protocol):
+    """What promotion asks besides: the rules that a request stands under, and how people sign it."""
 
     def rules(self, chain: Chain, head: str) -> str:
         """The digest of the rules that a request stands under."""
@@ -67,12 +65,6 @@ class Signing(Protocol):
 
     def passkeys(self, request: PromotionRequest) -> Passkeys:
         """The passkeys that a page may ask for a signature on it."""
-
-    def verify(self, request: PromotionRequest, signature: str, earlier: Sequence[Approval], now: str) -> Approval:
-        """The approval that a signature is worth. Raises an engine error with its reason where it is worth none."""
-
-    def verify_again(self, approvals: Sequence[Approval], request: PromotionRequest) -> None:
-        """Raises where approvals, made anew from their signatures, do not open the request."""
 
 
 MakeReady = Callable[[str, str], object]

@@ -23,8 +23,8 @@ from engine.base.processes import find_processes
 from engine.engine import Engine
 from engine.escalate.runbooks.catalogue import catalogue, runbook
 from engine.escalate.runbooks.execution import execute
-from engine.jobs.supervisor import WORKER_MODULES
 from engine.jobs.types import FINAL_STATES
+from engine.jobs.workers import WORKER_MODULES
 from server import client as reaching
 from server.client import Client, ensure_daemon
 from tests.promote.accepted import configure
@@ -309,7 +309,7 @@ class InProcess:
 def test_a_training_that_diverged_is_begun_lower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIVERGES_ABOVE", "0.0003")
     engine = Engine.open(make_workspace(tmp_path))
-    engine.supervisor._modules = {**WORKER_MODULES, "train": "tests.iterate.diverging_worker"}
+    engine.supervisor.workers.modules = {**WORKER_MODULES, "train": "tests.iterate.diverging_worker"}
     performs = InProcess(engine)
     try:
         run = engine.iterate("tickets").id

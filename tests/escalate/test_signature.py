@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.escalate.signature import normalised, signature_of
+from engine.escalate.signature import signature_of
+from engine.jobs.alike import normalised
 from tests.escalate.samples import failure
 
 
@@ -19,6 +20,7 @@ from tests.escalate.samples import failure
         ({"words": "cannot read /srv/a/rows.jsonl"}, {"words": "cannot read /data/b/c/other.jsonl"}),
         ({"words": "expected 80c4263578b8, found b2fc985478bb"}, {"words": "expected 1aa4263578b8, found 99fc985478bb"}),
         ({"step": "1.train"}, {"step": "4.train"}),
+        ({"step": "1.train"}, {"step": "2.train_smaller_1"}),
         (
             {"kind": "pattern", "what": "unknown", "failure_class": "unknown", "words": "unknown:like r1003"},
             {"kind": "pattern", "what": "unknown", "failure_class": "unknown", "words": "unknown:like r9"},

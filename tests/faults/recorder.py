@@ -15,7 +15,7 @@ import pytest
 
 from engine.base.clock import utc_now
 from engine.base.files import write_json
-from engine.jobs.supervisor import Supervisor
+from engine.jobs.workers import Workers
 from tests.faults.matrix import MATRIX
 
 RECORDED = Path(__file__).resolve().parents[2] / "docs" / "faults.json"
@@ -24,14 +24,14 @@ ATTEMPTS = {"highest": 0}
 
 @pytest.fixture(autouse=True)
 def attempts_seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    spawn = Supervisor._spawn
+    spawn = Workers.spawn
 
-    def counted(self: Supervisor, kind: Any, paths: Any, epoch: int) -> Any:
+    def counted(self: Workers, kind: Any, paths: Any, epoch: int) -> Any:
         ATTEMPTS["highest"] = max(ATTEMPTS["highest"], epoch)
         return spawn(self, kind, paths, epoch)
 
     ATTEMPTS["highest"] = 0
-    monkeypatch.setattr(Supervisor, "_spawn", counted)
+    monkeypatch.setattr(Workers, "spawn", counted)
     return
 
 

@@ -10,8 +10,8 @@ import pytest
 from engine.engine import Engine
 from engine.iterate.types import IterateOutput
 from engine.jobs import records as runs
-from engine.jobs.supervisor import WORKER_MODULES
 from engine.jobs.types import Run
+from engine.jobs.workers import WORKER_MODULES
 from engine.train.jobs import TrainJob
 from tests.workspaces import finish, make_workspace
 
@@ -26,7 +26,7 @@ def hungry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     def open_engine(room: float) -> Engine:
         monkeypatch.setenv("ROOM_FOR_ROWS", str(room))
         opened.append(Engine.open(make_workspace(tmp_path)))
-        opened[-1].supervisor._modules = {**WORKER_MODULES, "train": "tests.iterate.hungry_worker"}
+        opened[-1].supervisor.workers.modules = {**WORKER_MODULES, "train": "tests.iterate.hungry_worker"}
         return opened[-1]
 
     yield open_engine

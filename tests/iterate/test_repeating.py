@@ -15,8 +15,8 @@ from engine.errors import ResourceExhausted
 from engine.iterate.repeating import rungs_in_vain
 from engine.jobs import records
 from engine.jobs.loops import Tried, in_vain, signature
-from engine.jobs.supervisor import WORKER_MODULES
 from engine.jobs.types import RunError
+from engine.jobs.workers import WORKER_MODULES
 from engine.store.store import Store
 from tests.workspaces import finish, make_workspace
 
@@ -53,7 +53,7 @@ def test_the_third_run_that_ends_alike_says_that_starting_again_does_not_help(tm
     fails.touch()
     monkeypatch.setenv("FAILS_WHILE", str(fails))
     engine = Engine.open(make_workspace(tmp_path / "workspace"))
-    engine.supervisor._modules = {**WORKER_MODULES, "compile": "tests.iterate.failing_worker"}
+    engine.supervisor.workers.modules = {**WORKER_MODULES, "compile": "tests.iterate.failing_worker"}
     try:
         errors = [finish(engine, engine.iterate("tickets").id).error for _ in range(4)]
         assert [error.code for error in errors if error is not None] == ["server_failed", "server_failed", "remedies_exhausted", "remedies_exhausted"]
@@ -62,6 +62,9 @@ def test_the_third_run_that_ends_alike_says_that_starting_again_does_not_help(tm
         assert fourth is not None
         assert (third.details["failure"], third.details["times"], fourth.details["times"]) == ("server_failed", 3, 4)
         assert third.details["step"] == "0.compile"
+        engine.escalate_what_failed()
+        (escalated,) = engine.escalations(None, closed=False, limit=10).escalations
+        assert escalated.occurrences == 4, "what came back is one failure, however it is told"
         fails.unlink()
         finish(engine, engine.iterate("tickets").id, until=lambda run: any(step.step == "0.floor" for step in engine.supervisor.list(parent=run.id)))
     finally:

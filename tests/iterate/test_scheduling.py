@@ -9,7 +9,7 @@ import pytest
 from engine.engine import Engine
 from engine.iterate.scheduling import history
 from engine.iterate.types import IterateOutput
-from engine.jobs.supervisor import WORKER_MODULES
+from engine.jobs.workers import WORKER_MODULES
 from engine.store import lineage
 from engine.train import records as versions
 from tests.workspaces import finish, make_workspace
@@ -65,7 +65,7 @@ def test_a_second_run_reads_the_ledger_of_the_first_and_goes_on_from_its_version
 def diverging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: float) -> Engine:
     monkeypatch.setenv("DIVERGES_ABOVE", str(above))
     engine = Engine.open(make_workspace(tmp_path))
-    engine.supervisor._modules = {**WORKER_MODULES, "train": "tests.iterate.diverging_worker"}
+    engine.supervisor.workers.modules = {**WORKER_MODULES, "train": "tests.iterate.diverging_worker"}
     return engine
 
 

@@ -307,7 +307,7 @@ def test_a_worker_of_an_older_attempt_refuses_to_work(daemon: Daemon) -> None:
     run = daemon.until_final(daemon.submit(job={"die_times": 1}))
     paths = daemon.workspace.run(run.id)
     before = paths.result.read_bytes()
-    identity = daemon.supervisor._spawn("train", paths, 1)
+    identity = daemon.supervisor.workers.spawn("train", paths, 1)
     assert identity is not None
     daemon.tick_until(lambda: identity_of(identity.pid) is None)
     assert paths.result.read_bytes() == before

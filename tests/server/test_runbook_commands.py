@@ -80,6 +80,13 @@ def test_a_dry_run_fills_in_what_is_known_and_does_nothing(anywhere: Workspace, 
     assert steps[2]["arguments"]["run_id"] == "${2.run_id}"
 
 
+def test_a_dry_run_leaves_out_what_an_execution_would_leave_out(anywhere: Workspace, scripted: type[Scripted]) -> None:
+    without, with_run = (run_cli(anywhere, "runbook", "run", "worker-lost", "cluster=travel", *more, "--dry-run", "--json").json for more in ((), ("run_id=train-1",)))
+    assert [(step["outcome"], step["said"]) for step in without["steps"][:1]] == [("left_out", "there is no run_id")]
+    assert (with_run["steps"][0]["outcome"], with_run["steps"][0]["arguments"]) == ("planned", {"run_id": "train-1"})
+    assert ("2 of 4" in without["summary"], "3 of 4" in with_run["summary"], scripted.asked) == (True, True, [])
+
+
 def test_it_stops_at_a_step_of_somebody_and_goes_on_when_that_is_done(anywhere: Workspace, scripted: type[Scripted]) -> None:
     said = run_cli(anywhere, "runbook", "run", "leakage_found", "cluster=travel", "--execute")
     assert (said.code, scripted.asked) == (1, [])

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from engine.errors import ArgumentInvalid, ModelsmithError
 from engine.escalate.runbooks.conditions import unmet
-from engine.escalate.runbooks.templates import Missing, fill, fill_known, parts
+from engine.escalate.runbooks.templates import Missing, fill, fill_known, names_in, parts
 from engine.escalate.runbooks.types import Act, Did, Execution, Runbook, Step
 from engine.jobs.types import FINAL_STATES
 
@@ -49,10 +49,11 @@ def checked_inputs(runbook: Runbook, given: Mapping[str, str]) -> dict[str, str]
 def plan(runbook: Runbook, given: Mapping[str, str]) -> Execution:
     """What carrying it out would do, as far as the inputs say; nothing is done."""
     scope = checked_inputs(runbook, given)
-    steps = [_planned(step, scope) for step in runbook.steps]
+    lacking = runbook.inputs.keys() - scope.keys()
+    steps = [_planned(step, scope, lacking) for step in runbook.steps]
     check = runbook.verification
     last = Did(number=0, title=VERIFICATION, outcome="planned", said=check.expect.means, **_filled(check, scope))
-    own = sum(step.by is None for step in runbook.steps)
+    own = sum(step.by is None and did.outcome == "planned" for step, did in zip(runbook.steps, steps, strict=True))
     return Execution(
         runbook=runbook.id,
         outcome="planned",
@@ -142,7 +143,10 @@ def _difference(expected: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
     return "" if foreseen else told
 
 
-def _planned(step: Step, scope: Mapping[str, Any]) -> Did:
+def _planned(step: Step, scope: Mapping[str, Any], lacking: Collection[str]) -> Did:
+    """`lacking`: inputs that were not given; what needs one is left out."""
+    if step.act is not None and step.by is None and (unknown := sorted(names_in([step.act.arguments, step.act.command]) & set(lacking))):
+        return Did(number=step.number, title=step.title, outcome="left_out", said=f"there is no {unknown[0]}")
     said = step.act.expect.means if step.act and step.by is None else step.text
     return Did(number=step.number, title=step.title, outcome="planned", by=step.by, said=said, **_filled(step.act, scope))
 
