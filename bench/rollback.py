@@ -23,7 +23,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import httpx2
 
@@ -82,13 +82,12 @@ def measured(made: Produced, drills: int, callers: int) -> dict[str, Any]:
     asking.ask()
     start_seconds = time.perf_counter() - began
     say(f"the version that serves answers after {start_seconds:.1f} s")
-    crowd = Crowd(asking, callers)
-    cold = rollback(made, drill=True)
-    say(cold["summary"])
-    warm = [rollback(made, drill=True) for _ in range(drills)]
-    last = rollback(made)
-    say(last["summary"])
-    crowd.stop()
+    with Crowd(asking, callers) as crowd:
+        cold = rollback(made, drill=True)
+        say(cold["summary"])
+        warm = [rollback(made, drill=True) for _ in range(drills)]
+        last = rollback(made)
+        say(last["summary"])
     return {
         "start_seconds": round(start_seconds, 2),
         "cold_seconds": cold["seconds"],
@@ -125,7 +124,7 @@ class Asking:
 
 
 class Crowd:
-    """Callers that ask without a pause."""
+    """Callers that ask without a pause, until its block is left, however it is left."""
 
     def __init__(self, asking: Asking, size: int) -> None:
         self.asking, self.failed = asking, 0
@@ -149,7 +148,10 @@ class Crowd:
             self.versions.add(version)
             self.failed += status != 200
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         """Waits for the last answers."""
         self._over.set()
         for each in self._callers:

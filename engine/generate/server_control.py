@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from typing import Any, NamedTuple
 
 from engine.generate.wire import Unusable, excerpt, probe_body, read_probe
@@ -15,6 +16,9 @@ from engine.generate.wire import Unusable, excerpt, probe_body, read_probe
 CHANGE_SECONDS = 600.0
 """Longest time for loading weights: a large checkpoint comes from a slow disk."""
 PROBE_SECONDS = 120.0
+SETTLE_SECONDS = 30.0
+"""Longest wait for requests that still hold a part of the cache."""
+SETTLE_POLL_SECONDS = 0.1
 
 
 class ServerUnwell(Exception):
@@ -81,9 +85,18 @@ def check_answers(address: ServerAddress, *, timeout_seconds: float) -> None:
 def load_merged(address: ServerAddress, directory: str) -> None:
     """Replaces the weights by the checkpoint in `directory`, and forgets what was computed with the old ones."""
     _expect_ok(address, "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": directory}}, timeout_seconds=CHANGE_SECONDS)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while refusal := _refused_to_forget(address):
+        if time.monotonic() > deadline:
+            raise ServerUnwell(f"POST /reset_prefix_cache, for {SETTLE_SECONDS:.0f} s: {refusal}")
+        time.sleep(SETTLE_POLL_SECONDS)
+
+
+def _refused_to_forget(address: ServerAddress) -> str:
+    """What the server said instead of emptying its cache; "" when it did. While a request holds a part of it, as one does whose caller has just gone,
+    vLLM says no and may be asked again."""
     reply = _expect_ok(address, "/reset_prefix_cache", {}, timeout_seconds=CHANGE_SECONDS)
-    if json.loads(reply or b"{}").get("success") is not True:
-        raise ServerUnwell(f"POST /reset_prefix_cache: {excerpt(reply)}")
+    return "" if json.loads(reply or b"{}").get("success") is True else excerpt(reply)
 
 
 def load_adapter(address: ServerAddress, name: str, directory: str) -> None:

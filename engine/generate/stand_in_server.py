@@ -15,7 +15,7 @@ file. Places: `start`, `chat`, `reload`, `models`. Faults:
     slow        the reply comes `seconds` later               error       HTTP 500
     refuse      HTTP 400                                      hostile     a reply full of NUL, surrogates and a million characters
     ignore      (reload) the old weights stay, silently       stranger    (models) the list of another server
-    wrong       (chat) the answer of weights without skill
+    wrong       (chat) the answer of weights without skill    busy      (reset) the cache is still held
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ class Handler(BaseHTTPRequestHandler):
         self._reply(200, {"results": [None]})
 
     def _reset(self, body: dict[str, Any]) -> None:
-        self._reply(200, {"success": True})
+        self._reply(200, {"success": self.stand_in.faults.take("reset") is None})
 
     def _load_adapter(self, body: dict[str, Any]) -> None:
         if body["lora_name"] in self.stand_in.adapters:

@@ -150,6 +150,14 @@ def test_weights_that_were_not_loaded_at_first_are_loaded_again(workspace: Works
     assert scripted(workspace, questions(1), trained(workspace, "good", 0.9)).prove().verdict == "match"
 
 
+def test_a_cache_that_a_request_still_holds_is_asked_for_again_without_a_restart(workspace: Workspace) -> None:
+    scripted(workspace, questions(1)).prove()
+    started = pid_of(workspace)
+    script_faults(workspace, {"fault": "busy", "at": "reset", "times": 3})
+    assert scripted(workspace, questions(1), trained(workspace, "good", 0.9)).prove().verdict == "match"
+    assert pid_of(workspace) == started
+
+
 def test_weights_exchanged_behind_our_back_are_noticed_by_the_proof(workspace: Workspace) -> None:
     generator = scripted(workspace, questions(1))
     generator.prove()

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import httpx2
 
@@ -102,7 +102,7 @@ class Caller:
 
 
 class Crowd:
-    """Callers that ask without a pause until they are told to stop."""
+    """Callers that ask without a pause until they are told to stop, or the block is left."""
 
     def __init__(self, caller: Caller, size: int = 4) -> None:
         self.caller = caller
@@ -111,6 +111,12 @@ class Crowd:
         self._over = threading.Event()
         self._pool = ThreadPoolExecutor(size)
         self._callers: list[Future[None]] = [self._pool.submit(self._ask) for _ in range(size)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
 
     def _ask(self) -> None:
         with httpx2.Client() as http:

@@ -27,11 +27,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Produced]:
 def test_a_drill_and_a_rollback_under_requests_take_seconds_and_fail_none(made: Produced) -> None:
     asking = Asking(made)
     assert asking.ask() == (200, made.serving)
-    crowd = Crowd(asking, 4)
-    cold, warm = rollback(made, drill=True), rollback(made, drill=True)
-    changed_behind(made)
-    mended = rollback(made)
-    crowd.stop()
+    with Crowd(asking, 4) as crowd:
+        cold, warm = rollback(made, drill=True), rollback(made, drill=True)
+        changed_behind(made)
+        mended = rollback(made)
     assert crowd.failed == 0
     assert crowd.versions == {made.before, made.serving}
     assert [page["warm"] for page in (cold, warm, mended)] == [False, True, False]

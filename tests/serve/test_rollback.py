@@ -70,13 +70,13 @@ def weights_directory(workspace: Workspace, version: str) -> Path:
 
 def test_a_rollback_under_requests_changes_who_answers_and_fails_none(caller: Caller) -> None:
     change_model(caller.workspace, delay_seconds=0.1)
-    crowd = Crowd(caller)
-    crowd.until(lambda replies: len(replies) > 8)
-    caller.call("rollback", cluster="tickets", drill=True)
-    page = caller.call("rollback", cluster="tickets", reason="it drifted", by="ada")
-    after = len(crowd.replies) + 4  # those that were in flight may end on the version before
-    crowd.until(lambda replies: len(replies) > after + 8)
-    replies = crowd.stop()
+    with Crowd(caller) as crowd:
+        crowd.until(lambda replies: len(replies) > 8)
+        caller.call("rollback", cluster="tickets", drill=True)
+        page = caller.call("rollback", cluster="tickets", reason="it drifted", by="ada")
+        after = len(crowd.replies) + 4  # those that were in flight may end on the version before
+        crowd.until(lambda replies: len(replies) > after + 8)
+        replies = crowd.stop()
     assert {reply.status for reply in replies} == {200}
     assert {reply.version for reply in replies[after:]} == {caller.before}
     assert {reply.version for reply in replies} == {caller.before, caller.serving}
@@ -88,12 +88,12 @@ def test_a_rollback_under_requests_changes_who_answers_and_fails_none(caller: Ca
 def test_a_request_in_flight_ends_on_the_server_where_it_began(caller: Caller) -> None:
     caller.call("rollback", cluster="tickets", drill=True)
     script_faults(caller.workspace, {"fault": "slow", "seconds": 8})
-    crowd = Crowd(caller, size=1)
-    until(lambda: faults_left(caller.workspace) == [0], 120)
-    caller.call("rollback", cluster="tickets")
-    assert crowd.replies == []
-    crowd.until(lambda replies: len(replies) == 2)
-    assert [(reply.status, reply.version) for reply in crowd.stop()[:2]] == [(200, caller.serving), (200, caller.before)]
+    with Crowd(caller, size=1) as crowd:
+        until(lambda: faults_left(caller.workspace) == [0], 120)
+        caller.call("rollback", cluster="tickets")
+        assert crowd.replies == []
+        crowd.until(lambda replies: len(replies) == 2)
+        assert [(reply.status, reply.version) for reply in crowd.stop()[:2]] == [(200, caller.serving), (200, caller.before)]
 
 
 def test_a_drill_goes_there_and_back_and_can_be_done_again(caller: Caller) -> None:
@@ -249,12 +249,12 @@ def kill_server(caller: Caller, version: str) -> int:
 
 
 def test_a_server_killed_under_requests_is_replaced_and_none_fails(caller: Caller) -> None:
-    crowd = Crowd(caller)
-    crowd.until(lambda replies: len(replies) > 4)
-    killed = kill_server(caller, caller.serving)
-    seen = len(crowd.replies)
-    crowd.until(lambda replies: len(replies) > seen + 12)
-    assert {(reply.status, reply.version) for reply in crowd.stop()} == {(200, caller.serving)}
+    with Crowd(caller) as crowd:
+        crowd.until(lambda replies: len(replies) > 4)
+        killed = kill_server(caller, caller.serving)
+        seen = len(crowd.replies)
+        crowd.until(lambda replies: len(replies) > seen + 12)
+        assert {(reply.status, reply.version) for reply in crowd.stop()} == {(200, caller.serving)}
     assert server_of(caller.workspace, caller.serving)["pid"] != killed
 
 
