@@ -96,5 +96,5 @@ def finish(engine: Engine, run_id: str, *, seconds: float = 300.0, until: Callab
         run = engine.supervisor.get(run_id)
         if until(run) if until else run.state in FINAL_STATES:
             return run
-        time.sleep(0.01)
+        time.sleep(0.03)
     raise AssertionError(f"{run_id} is still {engine.supervisor.get(run_id).state} after {seconds} s: {[ (r.step, r.state) for r in engine.supervisor.list(parent=run_id)]}")

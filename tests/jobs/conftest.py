@@ -50,7 +50,7 @@ class Daemon:
         while not holds():
             assert time.monotonic() < deadline, "nothing came of it"
             self.supervisor.tick()
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     def until_final(self, run: Run) -> Run:
         self.tick_until(lambda: self.supervisor.get(run.id).state in FINAL_STATES)

@@ -89,6 +89,6 @@ def signal_when(worker: subprocess.Popen[bytes], what: signal.Signals, holds: Ca
     while not holds():
         assert worker.poll() is None, "the worker ended before it was to be signalled"
         assert time.monotonic() < deadline
-        time.sleep(0.002)
+        time.sleep(0.005)
     worker.send_signal(what)
     worker.wait(seconds)
