@@ -42,6 +42,7 @@ from engine.config.models import (
     ScriptedProfile,
     Training,
 )
+from engine.config.money import Money
 from engine.config.values import Device, Identifier, Share, SignatureLevel, SignedState, WireDialect
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "JsonSchemaCheck",
     "Lora",
     "ModelProfile",
+    "Money",
     "NoHarm",
     "NotContainsCheck",
     "NumericCheck",

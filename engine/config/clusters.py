@@ -8,6 +8,7 @@ from pydantic import Field
 
 from engine.base.record import Record
 from engine.config.models import Profile
+from engine.config.money import Money
 from engine.config.values import Identifier, Share, SignatureLevel, SignedState
 
 
@@ -75,13 +76,9 @@ class Cluster(Record):
     policy: PromotionPolicy = PromotionPolicy()
 
 
-class HourlyPrice(Record):
+class HourlyPrice(Money):
     """What an hour of a machine costs. Nothing else says what an answer costs in money: without it, cost is said in seconds alone."""
 
-    amount: float = Field(gt=0, lt=1_000_000)
-    """In whole units of the currency, such as 2.49."""
-    currency: str = Field(pattern=r"^[A-Z]{3}$")
-    """Its ISO 4217 code, such as `EUR`."""
     as_of: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     """The day on which that was the price."""
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from engine.base.record import Record
 from engine.config.judging import Evaluation
+from engine.config.money import Money
 from engine.config.values import Identifier, Share
 
 
@@ -155,6 +156,8 @@ class Serving(Record):
 
     latency_p95_seconds: float | None = Field(default=None, gt=0)
     """95 of 100 answers should take at most this long."""
+    cost_per_decision: Money | None = None
+    """What an answer should cost at most: the machine's time for it, at the hourly price that `hosts` in clusters.json gives."""
 
 
 class DomainFile(Record):

@@ -29,6 +29,7 @@ from engine.operations.signatures import Signatures
 from engine.promote import records
 from engine.promote.chains import chain_for, step_of
 from engine.promote.checks import gate
+from engine.promote.cost import hourly_price
 from engine.promote.grounds import grounds_of
 from engine.promote.requests import has_expired, is_complete, is_same_wish, refuse_moved, refuse_spent, request_id, status_of, takes_over
 from engine.promote.types import Chain, Evidence, Gate, Grounds, Passkeys, PromotionRequest, Transition, VersionState
@@ -141,7 +142,8 @@ class Promoting:
 
     def _grounds(self, entry: Cluster, standing: VersionState) -> Grounds:
         domain = load_domain(self.workspace, entry.domain)
-        return grounds_of(self.store, standing.cluster, standing.version, domain, entry.policy.evidence_days)
+        price = hourly_price(load_clusters(self.workspace), standing.cluster)
+        return grounds_of(self.store, standing.cluster, standing.version, domain, entry.policy.evidence_days, price)
 
     def _asked(self, entry: Cluster, standing: VersionState, chain: Chain, found: Gate, by: str) -> PromotionRequest:
         """The request for a transition: the one that waits already, or a new one with evidence of its own."""

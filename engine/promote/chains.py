@@ -12,9 +12,8 @@ A rollback brings back a version that has served before, and nobody signs that: 
 
 `flaws` says what is wrong with a table, and a table with a flaw is not used: above all, no version comes to serve, the first time, without people.
 
-A gate's checks are measured on this machine (`checks.py`). Agreement and latency in shadow want a version that answers beside the one that serves,
-cost wants prices: there is no check of these yet, for one that cannot fail would only look like one. Each joins the edges that it guards
-when its figure exists.
+A gate's checks are measured on this machine (`checks.py`). Agreement and latency in shadow want a version that answers beside the one that serves:
+there is no check of these yet, for one that cannot fail would only look like one. Each joins the edges that it guards when its figure exists.
 
 `export_parity` guards both ends of `artifact-exported`. Into it, because a state of that name without a package that answers as the version did
 would say something untrue; out of it, because what people sign for there is the package, and contract or rubric may have changed since it was made.
@@ -43,7 +42,7 @@ again; what was accepted once stays so."""
 
 OFFLINE: tuple[CheckName, ...] = ("floor", "incumbent", "held_out", "schema_valid", "no_harm", "safety_nets", "freshness")
 """What a version must have shown before anybody looks at it further."""
-ANSWERING: tuple[CheckName, ...] = (*OFFLINE, "latency")
+ANSWERING: tuple[CheckName, ...] = (*OFFLINE, "latency", "cost")
 """What it must show before it answers anyone."""
 EXPORTED: tuple[CheckName, ...] = ("export_parity",)
 """What its package must show: that it answers as the version did that was evaluated."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from engine.base.clock import seconds_between
 from engine.evaluate.canaries import ALPHA, in_words, is_contaminated
 from engine.iterate.types import Clause
+from engine.promote.cost import cost_per_decision
 from engine.promote.package.parity import holds as holds_parity
 from engine.promote.types import Check, CheckName, FormParity, Gate, Grounds, ParityFigure, Transition
 
@@ -99,7 +100,7 @@ def latency(grounds: Grounds, now: str) -> Check:
             passed=False,
             limit=budget,
             sentence="No measurement of this version generated its answers anew, so none was timed.",
-            opens=f"Delete .modelsmith/answers, so that answers are made anew, then {_measure(grounds)}",
+            opens=_anew(grounds),
         )
     passed = math.isfinite(measured) and measured <= budget
     return Check(
@@ -108,6 +109,35 @@ def latency(grounds: Grounds, now: str) -> Check:
         figure=measured,
         limit=budget,
         sentence=f"95 of 100 answers took at most {measured:.3g} s; the budget is {budget:.3g} s.",
+        opens="" if passed else "Serve a smaller or merged model, shorten answers, or have the budget (serving in domain.yaml) raised.",
+    )
+
+
+def cost(grounds: Grounds, now: str) -> Check:
+    """A decision costs no more than the domain's budget: the machine's time for it, at the price that somebody gave."""
+    budget, price = grounds.serving.cost_per_decision, grounds.hourly_price
+    if budget is None:
+        return Check(name="cost", passed=True, sentence="The domain sets no budget for cost.")
+    found = cost_per_decision(grounds.seconds_per_decision, price)
+    if price is None or price.currency != budget.currency:
+        said = f"The machine's price is in {price.currency}, the budget in {budget.currency}" if price else "No price is given for the machine"
+        opens = f"Have hosts.*.hourly_price in clusters.json given in {budget.currency}: {_promote(grounds)} reads it anew."
+        return Check(name="cost", passed=False, limit=budget.amount, sentence=f"{said}, so what a decision costs is not known.", opens=opens)
+    if found is None:
+        return Check(
+            name="cost",
+            passed=False,
+            limit=budget.amount,
+            sentence="No measurement of this version generated its answers anew, so what they take of the machine is not known.",
+            opens=_anew(grounds),
+        )
+    passed = math.isfinite(found) and found <= budget.amount
+    return Check(
+        name="cost",
+        passed=passed,
+        figure=found,
+        limit=budget.amount,
+        sentence=f"A decision costs {found:.3g} {price.currency}; the budget is {budget.amount:.3g} {budget.currency}.",
         opens="" if passed else "Serve a smaller or merged model, shorten answers, or have the budget (serving in domain.yaml) raised.",
     )
 
@@ -166,6 +196,7 @@ CHECKS: dict[CheckName, Callable[[Grounds, str], Check]] = {
     "no_harm": no_harm,
     "safety_nets": safety_nets,
     "latency": latency,
+    "cost": cost,
     "freshness": freshness,
     "export_parity": export_parity,
 }
@@ -226,6 +257,10 @@ def _nearness(shown: tuple[FormParity, ParityFigure]) -> tuple[bool, float]:
 
 def _promote(grounds: Grounds) -> str:
     return f"promote(cluster={grounds.cluster!r}, version={grounds.version!r})"
+
+
+def _anew(grounds: Grounds) -> str:
+    return f"Delete .modelsmith/answers, so that answers are made anew, then {_measure(grounds)}"
 
 
 def _measure(grounds: Grounds) -> str:

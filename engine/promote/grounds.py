@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.config import DomainFile
+from engine.config import DomainFile, HourlyPrice
 from engine.errors import StateConflict
 from engine.evaluate import records as measurements
 from engine.evaluate.compile import prompt_digest
 from engine.evaluate.grading import grading_digest
 from engine.evaluate.records import Measurement
 from engine.iterate import records as loop
+from engine.promote.cost import seconds_per_decision
 from engine.promote.package import records as packages
 from engine.promote.types import Grounds
 from engine.store.store import Store
 
 
-def grounds_of(store: Store, cluster: str, version: str, domain: DomainFile, evidence_days: float) -> Grounds:
-    """The grounds on which a version is judged now. StateConflict when the loop has not accepted it here, or what it measured is gone."""
+def grounds_of(store: Store, cluster: str, version: str, domain: DomainFile, evidence_days: float, price: HourlyPrice | None = None) -> Grounds:
+    """The grounds on which a version is judged now; `price` is its machine's.
+
+    StateConflict when the loop has not accepted it here, or what it measured is gone.
+    """
     judged = loop.accepting_round(store, cluster, version)
     measured = measurements.measurements_of(store, cluster, version)
     if judged is None or not measured:
@@ -38,6 +42,8 @@ def grounds_of(store: Store, cluster: str, version: str, domain: DomainFile, evi
         measured=newest.summary,
         measured_at=newest.recorded_at,
         latency_p95_seconds=_latency(measured),
+        seconds_per_decision=_seconds(measured),
+        hourly_price=price,
         grading=grading_digest(domain),
         prompt=prompt_digest(domain),
         schema_asked=output.kind == "json",
@@ -52,3 +58,8 @@ def _latency(measured: Sequence[Measurement]) -> float | None:
     """Of the newest measurement that timed held-out answers."""
     timed = (split.latency_p95_seconds for each in measured for split in each.summary.splits if split.split == "held_out")
     return next((seconds for seconds in timed if seconds is not None), None)
+
+
+def _seconds(measured: Sequence[Measurement]) -> float | None:
+    """Of the newest measurement that says what a decision takes."""
+    return next((seconds for each in measured if (seconds := seconds_per_decision(each.summary)) is not None), None)

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from engine.base.record import Record
-from engine.config import Acceptance, Serving, SignatureLevel
+from engine.config import Acceptance, HourlyPrice, Serving, SignatureLevel
 from engine.evaluate.types import EvaluationSummary, ScoreIdentity
 from engine.iterate.types import Iteration
 
@@ -29,6 +29,7 @@ CheckName = Literal[
     "no_harm",
     "safety_nets",
     "latency",
+    "cost",
     "freshness",
     "export_parity",
 ]
@@ -128,6 +129,10 @@ class Grounds(Record):
     measured_at: str
     latency_p95_seconds: float | None
     """On held-out, of its newest measurement whose answers did not all come from the cache; null where there is none."""
+    seconds_per_decision: float | None
+    """Of the machine, by its newest measurement that says it; null where there is none."""
+    hourly_price: HourlyPrice | None
+    """Of the cluster's machine; null where nobody gave one."""
     grading: str
     """Digest of the rubric as it is now."""
     prompt: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.config import Acceptance, ScriptedProfile, Serving, TrainOverrides
+from engine.config import Acceptance, HourlyPrice, Money, ScriptedProfile, Serving, TrainOverrides
 from engine.evaluate.types import EvaluationSummary, Interval, ItemResult, ScoreIdentity, SplitScore
 from engine.iterate.clauses import no_harm_clause
 from engine.iterate.decide import decide, with_clause
@@ -98,11 +98,13 @@ def grounds(**changes: Any) -> Grounds:
         "measured": summary(),
         "measured_at": "2026-11-20T12:00:00.000Z",
         "latency_p95_seconds": 0.4,
+        "seconds_per_decision": 0.5,
+        "hourly_price": HourlyPrice(amount=3.6, currency="EUR", as_of="2026-11-20"),
         "grading": IDENTITY.grading,
         "prompt": IDENTITY.prompt,
         "schema_asked": True,
         "acceptance": Acceptance(),
-        "serving": Serving(latency_p95_seconds=1.0),
+        "serving": Serving(latency_p95_seconds=1.0, cost_per_decision=Money(amount=0.001, currency="EUR")),
         "evidence_days": 30.0,
         "exported": EXPORT,
     }

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from engine.config import Acceptance, NoHarm, Serving
+from engine.config import Acceptance, HourlyPrice, NoHarm, Serving
 from engine.evaluate.types import Canaries
 from engine.promote.chains import ANSWERING, CHAINS, EXPORTED, OFFLINE
 from engine.promote.checks import CHECKS, gate
@@ -52,6 +52,7 @@ def test_a_sound_version_opens_every_gate_with_figures() -> None:
         ("held_out", {"measured": summary(canaries=TAUGHT)}, 0, 0.001, "taught evaluation items", "iterate(cluster='travel')"),
         ("schema_valid", {"measured": summary(split={"schema_valid": 0.995})}, 0.995, 1.0, "99.5%", "contract.output.structured"),
         ("latency", {"latency_p95_seconds": 1.5}, 1.5, 1.0, "1.5 s; the budget is 1 s", "serving in domain.yaml"),
+        ("cost", {"seconds_per_decision": 2.0}, 0.002, 0.001, "costs 0.002 EUR; the budget is 0.001 EUR", "serving in domain.yaml"),
         ("freshness", {"measured_at": "2026-10-01T12:00:00.000Z"}, 51, 30, "older than 30 days", "evaluate(cluster='travel'"),
     ],
 )
@@ -74,6 +75,9 @@ def test_a_closed_gate_says_its_figure_its_limit_and_what_would_open_it(
         ("schema_valid", {"measured": summary(splits=())}),
         ("schema_valid", {"measured": summary(split={"schema_valid": None})}),
         ("latency", {"latency_p95_seconds": None}),
+        ("cost", {"seconds_per_decision": None}),
+        ("cost", {"hourly_price": None}),
+        ("cost", {"hourly_price": HourlyPrice(amount=3.6, currency="USD", as_of="2026-11-20")}),
         ("no_harm", {"acceptance": GUARDED}),
         ("incumbent", {"judged": iteration(decision().model_copy(update={"clauses": decision().clauses[:2]}))}),
         ("safety_nets", {"judged": iteration(decision().model_copy(update={"clauses": ()}))}),
@@ -93,6 +97,7 @@ def test_what_was_not_measured_never_passes(name: CheckName, changes: dict[str, 
         ("no_harm", {"acceptance": Acceptance()}),
         ("schema_valid", {"schema_asked": False, "measured": summary(split={"schema_valid": None})}),
         ("latency", {"serving": Serving(), "latency_p95_seconds": None}),
+        ("cost", {"serving": Serving(), "seconds_per_decision": None}),
     ],
 )
 def test_what_the_domain_does_not_ask_for_closes_nothing_and_says_so(name: CheckName, changes: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ from engine.iterate.types import IterateJob
 from engine.jobs import records as runs
 from engine.loading import load_clusters
 from engine.promote import records as promotions
+from engine.promote.cost import hourly_price
 from engine.promote.evidence.types import ApprovedRequest, BundleInputs, GuardResults, Lineage, MeasuredSubject, Operations, Role, Rollback
 from engine.store import lineage
 from engine.store.artifacts import Artifacts
@@ -81,7 +82,7 @@ def find_sources(store: Store, artifacts: Artifacts, workspace: Workspace, clust
         evaluations["ceiling"] = ceiling
     posture = _rollback(store, artifacts, workspace, iteration.incumbent, job)
     rollback = posture.model_copy(update={"drill": promotions.last_drill(store, cluster)})
-    return Sources(cluster, version, accepted, evaluations, _guard(store, accepted), rollback, _hourly_price(file, cluster), compiled)
+    return Sources(cluster, version, accepted, evaluations, _guard(store, accepted), rollback, hourly_price(file, cluster), compiled)
 
 
 def gather(
@@ -120,6 +121,7 @@ def gather(
             device=job.device,
             in_flight=_in_flight(PROFILE.validate_python(job.profile)),
             latency_budget_p95_seconds=domain.serving.latency_p95_seconds,
+            cost_budget_per_decision=domain.serving.cost_per_decision,
             hourly_price=sources.hourly_price,
         ),
         generation=sources.compiled.manifest.generation,
@@ -170,12 +172,6 @@ def _billions(profile: Profile) -> float | None:
 def _in_flight(profile: Profile) -> int | None:
     """Requests that a measurement of the model keeps in flight; None for the double."""
     return profile.inference.concurrency if isinstance(profile, ModelProfile) else None
-
-
-def _hourly_price(clusters: ClustersFile, cluster: str) -> HourlyPrice | None:
-    """What an hour of the cluster's machine costs; None where nobody says it."""
-    entry = clusters.clusters.get(cluster)
-    return None if entry is None else clusters.hosts[entry.hosts[0]].hourly_price
 
 
 def _best(store: Store, evaluations: list[str]) -> str | None:

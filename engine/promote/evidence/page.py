@@ -208,7 +208,8 @@ if operations.in_flight %}, with {{ operations.in_flight }} requests in flight{%
 A decision of this version takes {{ "%.4g"|format(operations.machine_seconds_per_decision) }} seconds of the machine{%
 if operations.cost_per_decision is not none %}: {{ "%.3g"|format(operations.cost_per_decision) }} {{ operations.hourly_price.currency }}, at
 {{ "%g"|format(operations.hourly_price.amount) }} {{ operations.hourly_price.currency }} an hour, the price given for
-{{ operations.hourly_price.as_of }}.
+{{ operations.hourly_price.as_of }}{% if operations.cost_budget_per_decision is not none %}; the domain's budget is
+{{ "%.3g"|format(operations.cost_budget_per_decision.amount) }} {{ operations.cost_budget_per_decision.currency }}{% endif %}.
 {% else %}; no price given.{% endif %}
 {% endif %}</p>
 

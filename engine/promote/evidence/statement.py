@@ -20,8 +20,9 @@ from engine.base.files import parse_strict
 from engine.base.ids import check_identifier
 from engine.base.sources import VERSION, engine_digest
 from engine.errors import VerdictDiffers
-from engine.evaluate.types import EvaluationSummary, PairedComparison, Stability
+from engine.evaluate.types import PairedComparison, Stability
 from engine.iterate.types import Decision
+from engine.promote.cost import answers, cost_per_decision, per_second, seconds_per_decision
 from engine.promote.evidence.derivation import derive
 from engine.promote.evidence.redaction import Redaction, item_rows
 from engine.promote.evidence.types import (
@@ -43,8 +44,6 @@ ADAPTER = "adapter"
 ITEMS = "items.jsonl"
 TREE_DIGEST = "modelsmith-tree-sha256"
 """The digest of a directory: SHA-256 over the canonical JSON of its sorted (path, SHA-256) pairs."""
-CACHED_SHARE = 0.1
-"""Of the answers, that may come from the cache before a measurement's wall time says nothing of what the machine sustains."""
 ROUNDING = 1e-9
 """What two sums of the same numbers may differ by."""
 
@@ -154,30 +153,16 @@ def _subject(subject: MeasuredSubject, redaction: Redaction) -> SubjectRecord:
         completion_tokens=summary.completion_tokens,
         latency_p50_seconds=held_out.latency_p50_seconds,
         latency_p95_seconds=held_out.latency_p95_seconds,
-        answers_per_second=None if subject.role == "floor" else _a_second(summary, _answers(summary)),
-        tokens_per_second=None if subject.role == "floor" else _a_second(summary, summary.completion_tokens),
+        answers_per_second=None if subject.role == "floor" else per_second(summary, answers(summary)),
+        tokens_per_second=None if subject.role == "floor" else per_second(summary, summary.completion_tokens),
     )
-
-
-def _a_second(summary: EvaluationSummary, made: int) -> float | None:
-    """What a measurement made in a second of its wall time. None where it says little of the machine: too much came from the cache, or nothing."""
-    asked = summary.generated + summary.cached
-    if summary.seconds <= 0 or made <= 0 or summary.cached > CACHED_SHARE * asked:
-        return None
-    return made / summary.seconds
-
-
-def _answers(summary: EvaluationSummary) -> int:
-    """Answers that the measurement made and got."""
-    return summary.generated - sum(split.errors for split in summary.splits)
 
 
 def _operations(inputs: BundleInputs) -> Operations:
     """With what a decision takes of the machine's time, and of money where somebody gave a price."""
     challenger, price = inputs.subject("challenger"), inputs.operations.hourly_price
-    rate = None if challenger is None else _a_second(challenger.summary, _answers(challenger.summary))
-    seconds = None if rate is None else 1 / rate
-    cost = None if seconds is None or price is None else seconds * price.amount / 3600
+    seconds = None if challenger is None else seconds_per_decision(challenger.summary)
+    cost = cost_per_decision(seconds, price)
     return inputs.operations.model_copy(update={"machine_seconds_per_decision": seconds, "cost_per_decision": cost})
 
 
@@ -194,6 +179,7 @@ def _absent(inputs: BundleInputs, operations: Operations) -> tuple[str, ...]:
         (_latency(inputs, "challenger") is None, "Latency was not measured: every answer came from the cache."),
         (operations.latency_budget_p95_seconds is None, "The domain sets no budget for latency."),
         (operations.machine_seconds_per_decision is None, "Capacity and cost per decision were not measured: answers came from the cache."),
+        (operations.cost_budget_per_decision is None, "The domain sets no budget for cost."),
         (operations.hourly_price is None, "No price given for this machine: what a decision costs in money is not known."),
         (inputs.rollback.drill is None, "No rollback drill is recorded."),
         (inputs.stability is None, "How steady the incumbent's answers are was not measured."),

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from engine.base.record import Record
-from engine.config import Acceptance, HourlyPrice
+from engine.config import Acceptance, HourlyPrice, Money
 from engine.evaluate.types import Canaries, EvaluationSummary, ItemResult, PairedComparison, ScoreIdentity, Split, SplitScore, Stability
 from engine.iterate.types import Decision
 from engine.promote.types import Approval, Drill, PromotionRequest
@@ -92,6 +92,8 @@ class Operations(Record):
     """Of the machine, as somebody gave it in clusters.json; null where nobody did."""
     cost_per_decision: float | None = None
     """The two together, in the currency of the price; null where either is."""
+    cost_budget_per_decision: Money | None = None
+    """The domain's; null where it sets none."""
 
 
 class ApprovedRequest(Record):
