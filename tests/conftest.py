@@ -55,6 +55,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
+def share_vllm_cache(workspace: Workspace) -> None:
+    """What vLLM once found out about the model's class, at the price of an import, it finds again in every workspace of the tests."""
+    shared = REPOSITORY.state / "vllm-cache"
+    shared.mkdir(parents=True, exist_ok=True)
+    (workspace.state / "vllm-cache").symlink_to(shared)
+
+
 @pytest.fixture(scope="session")
 def real_profile() -> ModelProfile:
     """The embedded model's profile, as the repository ships it."""

@@ -25,6 +25,7 @@ from engine.promote.package.parity import parity_of
 from engine.promote.package.replay import opened, replay
 from engine.promote.package.worker import Made, made_and_replayed
 from engine.promote.types import FormName
+from tests.conftest import share_vllm_cache
 from tests.promote.package.test_broken_exports import break_template
 from tests.train.workers import dataset, run, training_run
 from tests.workspaces import domain_file, make_workspace, rows, write_domain
@@ -53,6 +54,8 @@ def version(tmp_path_factory: pytest.TempPathFactory, real_profile: ModelProfile
     """A short training, after which answers are short and steady, and the answers of the result on 24 core items, as a measurement would ask them."""
     root = tmp_path_factory.mktemp("real")
     workspace = make_workspace(root / "w")
+    workspace.state.mkdir(exist_ok=True)
+    share_vllm_cache(workspace)
     write_domain(workspace, "tickets", domain_file(), train=rows(0, 16), evaluation=rows(1000, 60))
     compiled = compile_domain(workspace, "tickets", domain_digest(workspace, "tickets"))
     training = real_profile.training.model_copy(update={"batch_size": 4, "micro_batch_size": 4})
