@@ -23,7 +23,6 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import anyio.to_thread
-from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -34,8 +33,8 @@ from engine.errors import ArgumentInvalid
 from server.calls import Call, call_tool
 from server.failures import with_runbook
 from server.gateway import Answers, Gateway
-from server.guard import MAX_BODY_BYTES, Activity, Guard
-from server.mcp_server import build_mcp
+from server.guard import Activity, Guard
+from server.late_mcp import LateMcp
 from server.openapi import openapi_document
 from server.pages import HARMLESS, failed, page_routes
 from server.runbooks import listing, shown
@@ -63,16 +62,12 @@ def build_app(
     operations: Operations, *, port: int, token: str | None, version: str, activity: Activity, answers: Answers | None = None
 ) -> Guard:
     """The whole ASGI app for a daemon on `port`. `token=None` asks nobody for a token and is for tests alone."""
-    mcp = build_mcp(operations.call)
-    hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
-    security = TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts])
-    protocol = mcp.streamable_http_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
-
+    mcp = LateMcp(operations.call, port)
     gateway = None if answers is None else Gateway(answers)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with mcp.session_manager.run():
+        async with mcp.running():
             yield
         if gateway is not None:
             await gateway.close()
@@ -82,7 +77,7 @@ def build_app(
 
     answering = [] if gateway is None else gateway.routes()
     pages = page_routes(operations.evidence)
-    routes = [Route("/health", health, methods=["GET"]), *_rest_routes(operations), *answering, *pages, *protocol.routes]
+    routes = [Route("/health", health, methods=["GET"]), *_rest_routes(operations), *answering, *pages, Route("/mcp", mcp)]
     return Guard(Starlette(routes=routes, lifespan=lifespan), port=port, token=token, activity=activity)
 
 

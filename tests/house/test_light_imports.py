@@ -32,6 +32,10 @@ def test_the_command_line_starts_without_mcp_the_database_and_the_heavy_librarie
     assert not loaded_by("server.cli") & (HEAVY | {"mcp", "duckdb", "starlette", "uvicorn"})
 
 
+def test_the_daemon_starts_without_the_sdk_of_mcp() -> None:
+    assert "mcp" not in loaded_by("server.daemon")
+
+
 def test_the_packages_that_are_imported_are_ours() -> None:
     """`server`, `tools` and `engine` are common names; an installed package of that name must not win."""
     for name in ("engine", "tools", "server"):
