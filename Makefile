@@ -1,8 +1,10 @@
 # Everything a person runs. `make setup` is part of each target: a second run costs a tenth of a second.
 PYTHON ?= python3
 RUN := .venv/bin/python
-# One test process a core: tests wait for processes as much as they compute. What is timed has the machine to itself.
-PARALLEL := -n auto --maxprocesses 4 --dist load
+# One test process more than there are cores: tests wait for processes as much as they compute. Models take a core each, and what is timed has the
+# machine to itself.
+PARALLEL := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 5))) --dist load
+MODELS := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: setup demo test check docs clean
 
@@ -14,7 +16,7 @@ demo: setup ## specialise SmolLM2-135M for the travel domain, end to end
 
 test: setup ## every test: the fast ones first, then those with a real model, those that need node, those in a browser, and those that are timed
 	@$(RUN) -m pytest $(PARALLEL) -m "not model and not node and not browser"
-	@$(RUN) -m pytest $(PARALLEL) --dist loadfile -m "(model or node or browser) and not alone"
+	@$(RUN) -m pytest $(MODELS) -m "(model or node or browser) and not alone"
 	@$(RUN) -m pytest -m alone
 
 check: setup ## the fast part: style, types, fast tests (docs are compared with the code there)
