@@ -77,16 +77,16 @@ def main() -> None:
 
 def measured(made: Produced, drills: int, callers: int) -> dict[str, Any]:
     """The figures."""
-    asking = Asking(made)
+    asking = Asking(made.workspace, made.request)
     began = time.perf_counter()
     asking.ask()
     start_seconds = time.perf_counter() - began
     say(f"the version that serves answers after {start_seconds:.1f} s")
     with Crowd(asking, callers) as crowd:
-        cold = rollback(made, drill=True)
+        cold = rollback(made.workspace, drill=True)
         say(cold["summary"])
-        warm = [rollback(made, drill=True) for _ in range(drills)]
-        last = rollback(made)
+        warm = [rollback(made.workspace, drill=True) for _ in range(drills)]
+        last = rollback(made.workspace)
         say(last["summary"])
     return {
         "start_seconds": round(start_seconds, 2),
@@ -103,18 +103,18 @@ def measured(made: Produced, drills: int, callers: int) -> dict[str, Any]:
     }
 
 
-def rollback(made: Produced, *, drill: bool = False) -> dict[str, Any]:
+def rollback(workspace: Workspace, cluster: str = CLUSTER, *, drill: bool = False) -> dict[str, Any]:
     """One rollback, by the tool."""
-    return Client(made.workspace).call(find_tool(TOOLS, "rollback"), {"cluster": CLUSTER, "drill": drill, "by": "bench"})
+    return Client(workspace).call(find_tool(TOOLS, "rollback"), {"cluster": cluster, "drill": drill, "by": "bench"})
 
 
 class Asking:
-    """A caller of the gateway."""
+    """A caller of the gateway with one question."""
 
-    def __init__(self, made: Produced) -> None:
-        daemon = ensure_daemon(made.workspace)
+    def __init__(self, workspace: Workspace, request: dict[str, Any]) -> None:
+        daemon = ensure_daemon(workspace)
         self.url = f"{daemon.url}/v1/chat/completions"
-        self.body = made.request
+        self.body = request
         self.http = httpx2.Client(headers={"authorization": f"Bearer {daemon.token}"}, timeout=300)
 
     def ask(self) -> tuple[int, str]:

@@ -511,7 +511,7 @@ PROMISES: tuple[Promise, ...] = (
     promise(
         "show.demo",
         "The demo's path works end to end with a real model: base, floor, training, proof, paired decision.",
-        "iterate/test_real_iterate.py",
+        "promote/test_end_to_end.py",
     ),
     promise("show.overhead", "What an iterate run spends beyond generating and training is measured, and all generating counts.", "bench/test_iterate.py"),
     # ---- learning that can be trusted: held-out integrity -----------------------------------------------------------------------
@@ -599,7 +599,7 @@ PROMISES: tuple[Promise, ...] = (
     promise(
         "promote.whole",
         "From a candidate into production a version goes by people's signatures over requests that name its evidence; a wrong key, an expired request, a "
-        "replay, a race and a tampered bundle are refused on the way.",
+        "replay, a race, a tampered bundle and a tampered adapter are refused on the way, and a rollback leads back: with real vLLM.",
         "promote/test_end_to_end.py",
     ),
     promise(
@@ -653,7 +653,7 @@ PROMISES: tuple[Promise, ...] = (
         "promote.rollback.proved",
         "Whatever comes to serve was proved by fingerprint on the server that answers; flips happen in seconds under requests, and none of them fails.",
         "serve/test_rollback.py",
-        "serve/test_real_rollback.py",
+        "promote/test_end_to_end.py",
         "server/test_gateway.py",
         "generate/test_servers.py::test_a_server_that_serves_is_apart_from_the_one_that_measurements_change",
         "generate/test_servers.py::test_where_versions_serve_an_adapter_is_loaded_while_others_answer_and_a_wrong_one_costs_them_nothing",
