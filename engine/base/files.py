@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import threading
 import zlib
@@ -85,7 +86,8 @@ def read_jsonl(path: Path) -> list[Any]:
 
 
 def parse_strict(data: bytes) -> Any:
-    """JSON as the specification has it: no duplicate keys, NaN, NUL, lone surrogates or over-deep nesting. Raises ValueError in a sentence."""
+    """JSON as the specification has it: no duplicate keys, NaN, numbers beyond a float, NUL, lone surrogates or over-deep nesting. Raises ValueError
+    in a sentence."""
     if len(data) > MAX_JSON_BYTES:
         raise ValueError(f"the document has {len(data)} bytes; the limit is {MAX_JSON_BYTES}")
 
@@ -108,24 +110,26 @@ def parse_strict(data: bytes) -> Any:
     if deepest > MAX_JSON_DEPTH * 4:
         raise ValueError(f"nesting is deeper than {MAX_JSON_DEPTH} levels")
     value = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
-    _check_text(value, 0)
+    _check_values(value, 0)
     return value
 
 
-def _check_text(value: Any, depth: int) -> None:
+def _check_values(value: Any, depth: int) -> None:
     if depth > MAX_JSON_DEPTH:
         raise ValueError(f"nesting is deeper than {MAX_JSON_DEPTH} levels")
     if isinstance(value, str):
         if "\x00" in value:
             raise ValueError("a string holds a NUL character")
         value.encode("utf-8")  # a lone surrogate raises UnicodeEncodeError, which is a ValueError
+    elif isinstance(value, float) and not math.isfinite(value):  # 1e999 is read as infinity
+        raise ValueError("a number is larger than any that can be computed with")
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check_text(key, depth + 1)
-            _check_text(item, depth + 1)
+            _check_values(key, depth + 1)
+            _check_values(item, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _check_text(item, depth + 1)
+            _check_values(item, depth + 1)
 
 
 def inside(root: Path, relative: str) -> Path:

@@ -58,10 +58,17 @@ def _read_line(name: str, number: int, line: bytes) -> dict[str, Any]:
 
 def _read_array(name: str, data: bytes) -> list[dict[str, Any]]:
     try:
-        records = json.loads(data)
+        records = json.loads(data, object_pairs_hook=_each_key_once)
         return [_read_line(name, number, json.dumps(record).encode()) for number, record in enumerate(records, start=1)]
     except (ValueError, RecursionError) as error:
         raise _unreadable(name, 1, f"not a JSON array: {str(error)[:200]}") from None
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return found
 
 
 def _read_csv(name: str, data: bytes, delimiter: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import json
 import time
 from typing import Any, NamedTuple
 
-from engine.generate.wire import Unusable, excerpt, probe_body, read_probe
+from engine.generate.wire import MAX_REPLY_BYTES, Unusable, excerpt, probe_body, read_probe
 
 CHANGE_SECONDS = 600.0
 """Longest time for loading weights: a large checkpoint comes from a slow disk."""
@@ -48,7 +48,10 @@ def call(address: ServerAddress, method: str, path: str, body: Any = None, *, ti
     try:
         connection.request(method, path, payload, headers)
         response = connection.getresponse()
-        return response.status, response.read()
+        reply = response.read(MAX_REPLY_BYTES + 1)
+        if len(reply) > MAX_REPLY_BYTES:
+            raise ServerUnwell(f"{method} {path}: a reply of more than {MAX_REPLY_BYTES} bytes")
+        return response.status, reply
     except (OSError, http.client.HTTPException) as reason:
         raise ServerUnwell(f"{method} {path}: {type(reason).__name__}: {reason}") from reason
     finally:

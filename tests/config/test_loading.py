@@ -150,6 +150,7 @@ def test_the_value_under_an_unknown_key_is_not_repeated(workspace: Workspace) ->
     [
         (b'{"models": {}, "models": {}}', "occurs twice"),
         (b'{"models": NaN}', "NaN"),
+        (b'{"models": 1e999}', "larger than any"),
         (b'{"models": {', "line 1"),
         (b"", "line 1"),
         (b"[]", "expected an object"),

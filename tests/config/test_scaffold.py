@@ -205,6 +205,8 @@ def test_what_an_interrupted_scaffold_left_is_removed_by_the_next(workspace: Wor
         (b"[1, 2]\n", DomainInvalid, "not an object"),
         (b"5\n" * 50, DomainInvalid, "rows.jsonl:1"),
         (b'{"text": "a", "text": "b"}\n' * 50, DomainInvalid, "occurs twice"),
+        (b"[" + b'{"text": "a", "label": "b", "label": "c"},' * 49 + b'{"text": "a", "label": "b"}]', DomainInvalid, "occurs twice"),
+        (b"[" + b'{"text": "a", "label": 1e999},' * 49 + b'{"text": "a", "label": "b"}]', DomainInvalid, "Infinity"),
         (b'{"text": "' + b"x" * 70_000 + b'", "label": "b"}\n', TooLarge, "70"),
         (b'{"a": 1, "b": 2}\n' * 50, DomainInvalid, "which field is the answer"),
         (b'{"label": "x"}\n{"label": "y"}\n' * 30, DomainInvalid, "no field is left"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import json
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +19,7 @@ from engine.errors import ArgumentInvalid, ConfigInvalid, GenerationFailed
 from engine.generate import chat
 from engine.generate.open import open_generator
 from engine.generate.types import GenerationSettings, Generator, Message, Request
+from engine.generate.wire import MAX_REPLY_BYTES
 from tests.generate.helpers import Collected, questions
 
 Reply = tuple[int, bytes]
@@ -33,7 +36,7 @@ def good(text: str, finish: str = "stop", **usage: Any) -> Reply:
 
 
 @contextmanager
-def endpoint(rule: Callable[[int, dict[str, Any], Any], Reply], **profile: Any) -> Iterator[tuple[Generator, list[dict[str, Any]]]]:
+def endpoint(rule: Callable[[int, dict[str, Any], Any], Reply], encoding: str = "identity", **profile: Any) -> Iterator[tuple[Generator, list[dict[str, Any]]]]:
     """A generator over an endpoint that replies by `rule(number of the request, body, headers)`, and the bodies it got."""
     bodies: list[dict[str, Any]] = []
 
@@ -46,6 +49,7 @@ def endpoint(rule: Callable[[int, dict[str, Any], Any], Reply], **profile: Any) 
             status, reply = rule(len(bodies), body, self.headers)
             self.send_response(status)
             self.send_header("Content-Length", str(len(reply)))
+            self.send_header("Content-Encoding", encoding)
             self.end_headers()
             self.wfile.write(reply)
 
@@ -98,6 +102,21 @@ def test_a_reply_that_may_be_better_next_time_is_asked_for_again(bad: Reply) -> 
     with endpoint(lambda number, *_: bad if number < 3 else good("fine")) as (generator, _):
         generator.answer(questions(1), collected)
     assert (collected.answers["q0"].text, collected.answers["q0"].attempts) == ("fine", 3)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_a_reply_without_an_end_is_not_read_to_its_end(encoding: str) -> None:
+    """Also where it is small on the way and large when it is unpacked."""
+    collected, reply = Collected(), b" " * (128 << 20)
+    packed = gzip.compress(reply, 1) if encoding == "gzip" else reply[: MAX_REPLY_BYTES + 1]
+    del reply
+    tracemalloc.start()
+    with endpoint(lambda *_: (200, packed), encoding=encoding) as (generator, _):
+        generator.answer(questions(1), collected)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (collected.answers["q0"].text, "a reply of more than" in str(collected.answers["q0"].error)) == ("", True)
+    assert peak < 96 << 20, f"{peak} bytes held"
 
 
 def test_what_stays_broken_becomes_an_error_and_never_a_text() -> None:

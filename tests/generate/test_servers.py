@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import itertools
 import json
 import os
 import signal
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -239,12 +242,15 @@ def test_batches_with_different_weights_take_turns_and_each_gets_its_own(workspa
         assert {answer.text == expected[key] for key, answer in collected.answers.items()} == {name.startswith("all")}
 
 
-def test_a_stranger_on_the_port_is_not_taken_for_our_server(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("says", [(b'{"data": [{"id": "gpt"}]}',), itertools.repeat(b" " * 65536)], ids=["another model", "without end"])
+def test_a_stranger_on_the_port_is_not_taken_for_our_server(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, says: Iterable[bytes]) -> None:
     class Stranger(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(b'{"data": [{"id": "gpt"}]}')
+            with contextlib.suppress(ConnectionError):  # whoever asked has heard enough
+                for part in says:
+                    self.wfile.write(part)
 
         def log_message(self, *_: object) -> None:
             pass
