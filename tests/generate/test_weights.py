@@ -16,8 +16,9 @@ from engine.config import DirectoryWeights, Inference, ModelProfile, PackageWeig
 from engine.errors import ArtifactCorrupt, ConfigInvalid, DependencyMissing, NotFound
 from engine.generate.checkpoint import checkpoint_problem
 from engine.generate.fingerprint import LIMIT, compare, fingerprint_probe_texts, load_fingerprint
-from engine.generate.prepared import find_prepared
+from engine.generate.prepared import find_prepared, kept_files
 from engine.generate.types import Fingerprint, FingerprintProbe
+from tests.traps import grow, pickle_trap, zip_bomb
 
 numbers = st.floats(min_value=-30, max_value=0)
 
@@ -115,11 +116,26 @@ def test_a_prepared_base_is_found_only_complete_and_for_its_own_source(tmp_path:
     assert find_prepared(workspace, "m", entry) is None
 
 
-def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.pth", "model.safetensors.zip"])
+def test_pickled_weights_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "pytorch_model.bin").write_bytes(b"\x80")
+    (tmp_path / "source" / name).write_bytes(pickle_trap(tmp_path / "sprung"))
     with pytest.raises(ConfigInvalid, match="safetensors"):
         find_prepared(Workspace(tmp_path), "m", profile(DirectoryWeights(path="source")))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_of_a_checkpoint_neither_pickles_nor_code_nor_archives_are_taken_over(tmp_path: Path) -> None:
+    source = checkpoint(tmp_path / "source", {"a": ("BF16", [2, 2], 8)})
+    for name in ("training_args.bin", "scheduler.pt", "rng_state.pth", "modeling_m.py", "tokenizer.pkl"):
+        (source / name).write_bytes(pickle_trap(tmp_path / "sprung"))
+    (source / "weights.zip").write_bytes(zip_bomb(tmp_path / "sprung"))
+    assert [path.name for path in kept_files(source)] == ["model.safetensors"]
+    (source / "model.safetensors").write_bytes(pickle_trap(tmp_path / "sprung"))
+    assert "model.safetensors is not a safetensors file" in checkpoint_problem(source, like=None)
+    grow(source / "model.safetensors")
+    assert "model.safetensors is not a safetensors file" in checkpoint_problem(source, like=None)
+    assert not (tmp_path / "sprung").exists()
 
 
 @pytest.mark.parametrize(

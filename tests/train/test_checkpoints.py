@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.train.checkpoints import latest, seal
+from tests.traps import pickle_trap
 
 
 def written(root: Path, step: int, *, sealed: bool = True) -> Path:
@@ -32,7 +33,7 @@ def test_nothing_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
     assert latest(tmp_path) is None
 
 
-@pytest.mark.parametrize("damage", ["unsealed", "shortened", "flipped", "lost", "manifest torn", "renamed"])
+@pytest.mark.parametrize("damage", ["unsealed", "shortened", "flipped", "lost", "manifest torn", "renamed", "pickled"])
 def test_a_torn_checkpoint_is_removed_and_the_one_before_is_used(tmp_path: Path, damage: str) -> None:
     written(tmp_path, 25)
     torn = written(tmp_path, 50, sealed=damage != "unsealed")
@@ -44,6 +45,8 @@ def test_a_torn_checkpoint_is_removed_and_the_one_before_is_used(tmp_path: Path,
         (torn / "adapter_model.safetensors").unlink()
     elif damage == "manifest torn":
         (torn / "verified.json").write_bytes((torn / "verified.json").read_bytes()[:40])
+    elif damage == "pickled":
+        (torn / "optimizer.pt").write_bytes(pickle_trap(tmp_path / "sprung"))
     elif damage == "renamed":
         torn.rename(tmp_path / "checkpoint-75")
     found = latest(tmp_path)

@@ -28,6 +28,7 @@ from engine.promote.package.signature import SIGNATURE, model_key, public_pem, s
 from engine.promote.package.verify import verify_package
 from server import cli
 from tests.promote.package.sealing import PROFILE, adapter_parity, fill, sealed
+from tests.traps import grow, pickle_trap, zip_bomb
 
 KEY = Ed25519PrivateKey.generate()
 FILES = {
@@ -73,7 +74,28 @@ def remove(folder: Path) -> None:
 
 
 def add(folder: Path) -> None:
-    (folder / "adapter/pickle.bin").write_bytes(b"code")
+    (folder / "adapter/note.txt").write_bytes(b"by somebody else")
+
+
+def pickled(folder: Path) -> None:
+    (folder / "adapter/adapter_model.bin").write_bytes(pickle_trap(folder.parent / "sprung"))
+
+
+def archived(folder: Path) -> None:
+    (folder / "adapter/more.zip").write_bytes(zip_bomb(folder.parent / "sprung"))
+
+
+def swapped(folder: Path) -> None:
+    """Under the name of what was signed."""
+    (folder / "adapter/adapter_model.safetensors").write_bytes(pickle_trap(folder.parent / "sprung"))
+
+
+def larger(folder: Path) -> None:
+    grow(folder / "adapter/adapter_model.safetensors")
+
+
+def larger_manifest(folder: Path) -> None:
+    grow(folder / MANIFEST)
 
 
 def link(folder: Path) -> None:
@@ -85,12 +107,14 @@ def unsign(folder: Path) -> None:
     (folder / SIGNATURE).unlink()
 
 
-@pytest.mark.parametrize("spoil", [remove, add, link, unsign])
+@pytest.mark.parametrize("spoil", [remove, add, link, unsign, pickled, archived, swapped, larger, larger_manifest])
 def test_a_package_that_is_not_whole_or_not_plain_files_is_refused(copied: Path, spoil: Callable[[Path], None]) -> None:
+    """What it holds is read as bytes or not at all: nothing is loaded, nothing unpacked, and no more read than was signed."""
     spoil(copied)
     with pytest.raises(PackageRefused) as refusal:
         read_package(copied, KEY.public_key())
     assert refusal.value.next_step
+    assert not (copied.parent / "sprung").exists()
 
 
 def test_another_key_is_refused(package: Path) -> None:
