@@ -1,4 +1,4 @@
-"""What a complete escalation is, as whoever answers it needs it: looked for through the engine and in the folder that it leaves."""
+"""What a complete escalation is, as whoever answers it needs it: looked for in the folder that it leaves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from jsonschema import Draft202012Validator
 
 from engine.base.digests import file_sha256
+from engine.base.paths import Workspace
 from engine.engine import Engine
 from engine.escalate.folder import EVIDENCE, RECORD, REPORT
 from engine.escalate.runbooks.catalogue import runbook_for
@@ -17,9 +18,14 @@ from tools.tool import check_arguments, find_tool
 
 
 def escalated(engine: Engine, run_id: str) -> Escalation:
-    """The escalation of a run that failed for good, after it was found to be complete."""
+    """The escalation of a run that failed for good, made by this engine and found to be complete."""
     engine.escalate_what_failed()
-    folders = [place for place in engine.workspace.escalations.iterdir() if f'"{run_id}"' in (place / RECORD).read_text()]
+    return escalation_of(engine.workspace, run_id)
+
+
+def escalation_of(workspace: Workspace, run_id: str) -> Escalation:
+    """The escalation that a run gave rise to, after it was found to be complete."""
+    folders = [place for place in workspace.escalations.iterdir() if f'"{run_id}"' in (place / RECORD).read_text()]
     assert len(folders) == 1, f"{len(folders)} escalations say that they are of {run_id}"
     record = json.loads((folders[0] / RECORD).read_bytes())
     Draft202012Validator(schemas()["escalation"]).validate(record)

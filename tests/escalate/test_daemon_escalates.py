@@ -10,6 +10,7 @@ import pytest
 from engine.base.paths import Workspace
 from engine.jobs.types import FINAL_STATES
 from server.client import Client
+from tests.escalate.complete import escalation_of
 from tests.escalate.failed import add_row
 from tests.server.daemons import daemon_workspace, kill_daemon, run_cli, until
 from tools import TOOLS
@@ -35,6 +36,7 @@ def test_a_run_that_fails_is_escalated_though_the_daemon_is_killed_as_it_ends(wo
     (line,) = listed["escalations"]
     shown = run_cli(workspace, "escalation", "show", line["escalation"])
     assert shown.code == 0
+    assert escalation_of(workspace, run_id).id == line["escalation"]
     assert f"escalations/{line['escalation']}/REPORT.md" in shown.out
     refused = run_cli(workspace, "escalation", "approve", line["escalation"], "--key", "nothing", "--json")
     assert (refused.code, refused.json["error"]["code"]) == (2, "argument_invalid")

@@ -12,6 +12,7 @@ from engine.loading import load_clusters
 from engine.store.artifacts import Artifacts
 from engine.store.events import events_of
 from engine.train import records as versions
+from tests.escalate.complete import escalated
 from tests.workspaces import finish, make_workspace
 
 
@@ -42,6 +43,7 @@ def test_a_changed_base_is_prepared_anew_and_a_changed_adapter_is_marked(tmp_pat
         assert (failed.error.code, failed.error.details["part"]) == ("artifact_corrupt", "adapter")
         (event,) = [event for event in events_of(engine.store, accepted) if event.kind == "version_altered"]
         assert "its bytes have changed" in event.reason
+        assert escalated(engine, failed.id).severity == "high"
     finally:
         engine.servers.stop_all()
         engine.close()

@@ -22,6 +22,7 @@ from engine.base.processes import is_alive
 from engine.generate.servers import ModelServers
 from engine.jobs.types import FINAL_STATES
 from server.client import Client, live_daemon, wait_until_gone
+from tests.faults.recorder import processes_of
 from tests.workspaces import make_workspace
 from tools import TOOLS
 from tools.tool import find_tool
@@ -108,21 +109,6 @@ def worker_pids(workspace: Workspace, run_id: str) -> list[int]:
     return found
 
 
-def processes_of(workspace: Workspace) -> list[str]:
-    """Command lines of processes that belong to the workspace."""
-    wanted = str(workspace.root).encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                line = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if wanted in line:
-                found.append(line.replace(b"\0", b" ").decode())
-    return found
-
-
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
     watched = Watched(tmp_path)
@@ -152,5 +138,5 @@ def test_a_kill_in_every_step_changes_nothing_but_the_time(watched: Watched, und
     assert daemon is not None
     watched.stop()
     assert not is_alive(daemon.identity)
-    assert processes_of(watched.workspace) == []
+    assert processes_of(watched.workspace.root) == []
     assert read_json(watched.workspace.run(status["run_id"]).config)["kind"] == "iterate"

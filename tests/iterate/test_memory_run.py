@@ -13,6 +13,7 @@ from engine.jobs import records as runs
 from engine.jobs.types import Run
 from engine.jobs.workers import WORKER_MODULES
 from engine.train.jobs import TrainJob
+from tests.escalate.complete import escalated
 from tests.workspaces import finish, make_workspace
 
 pytestmark = pytest.mark.processes
@@ -59,3 +60,4 @@ def test_the_last_resort_is_a_smaller_adapter_and_where_that_is_too_large_the_ru
     assert (plan.micro_batch_size, plan.gradient_checkpointing, plan.lora.rank) == (1, True, 4)
     assert len([reason for reason in plan.reasons if "training ran out of memory" in reason]) == 4
     assert last.arguments["schedule"]["rank"] == 4
+    assert escalated(engine, run.id).failure.step == "1.train_smaller_4"

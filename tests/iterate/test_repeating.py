@@ -18,6 +18,7 @@ from engine.jobs.loops import Tried, in_vain, signature
 from engine.jobs.types import RunError
 from engine.jobs.workers import WORKER_MODULES
 from engine.store.store import Store
+from tests.escalate.complete import escalated
 from tests.workspaces import finish, make_workspace
 
 
@@ -62,9 +63,8 @@ def test_the_third_run_that_ends_alike_says_that_starting_again_does_not_help(tm
         assert fourth is not None
         assert (third.details["failure"], third.details["times"], fourth.details["times"]) == ("server_failed", 3, 4)
         assert third.details["step"] == "0.compile"
-        engine.escalate_what_failed()
-        (escalated,) = engine.escalations(None, closed=False, limit=10).escalations
-        assert escalated.occurrences == 4, "what came back is one failure, however it is told"
+        latest, *_ = engine.supervisor.list(top_level=True)
+        assert escalated(engine, latest.id).occurrences == 4, "what came back is one failure, however it is told"
         fails.unlink()
         finish(engine, engine.iterate("tickets").id, until=lambda run: any(step.step == "0.floor" for step in engine.supervisor.list(parent=run.id)))
     finally:

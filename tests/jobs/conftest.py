@@ -12,11 +12,14 @@ import pytest
 
 from engine.base.paths import Workspace
 from engine.base.processes import end_group, find_processes
+from engine.engine import Engine
+from engine.escalate.types import Escalation
 from engine.jobs import records
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import FINAL_STATES, Run
 from engine.store.artifacts import Artifacts
 from engine.store.store import StageTables, Store
+from tests.escalate.complete import escalated
 
 DOUBLES = {kind: "worker_double" for kind in ("evaluate", "floor", "compile", "curate", "search", "train", "prepare")}
 PATIENCE_SECONDS = 20.0
@@ -40,6 +43,13 @@ class Daemon:
     def restart(self) -> None:
         self.store.close()
         self.open()
+
+    def escalated(self, run: Run) -> Escalation:
+        """The complete escalation of a run that failed for good, as the whole engine makes it of this store, which it takes over."""
+        self.store.close()
+        engine = Engine.open(self.workspace)
+        self.store = engine.store
+        return escalated(engine, run.id)
 
     def submit(self, kind: str = "train", *, cluster: str | None = "c", arguments: dict[str, Any] | None = None, **more: Any) -> Run:
         job = more.pop("job", {})

@@ -153,6 +153,7 @@ def test_a_worker_that_always_dies_fails_the_run_and_names_the_end_of_its_log(st
     assert run.error is not None
     assert run.error.code == "worker_lost"
     assert "about to be killed" in run.error.message
+    assert daemon.escalated(run).tried[-1].result == "failed for good after 5 attempts"
 
 
 @pytest.mark.parametrize(("kind", "attempts"), [("train", 1), ("evaluate", 5)])
@@ -160,9 +161,10 @@ def test_a_worker_that_the_kernel_takes_for_memory_ends_as_out_of_memory(start: 
     """A training at once, because its round tries it with less; anything else when starting it again has not helped."""
     clock, kills = (iter(range(10**9)) for _ in range(2))
     daemon = start(monotonic=lambda: float(next(clock)), kernel_oom_kills=lambda: next(kills))
-    run = daemon.until_final(daemon.submit(kind, job={"die_times": 99}))
+    run = daemon.until_final(daemon.submit(kind, job={"die_times": 99}, arguments={"cluster": "c"}))
     assert run.error is not None
     assert (run.state, run.epoch, run.error.short_of) == ("failed", attempts, "memory")
+    assert daemon.escalated(run).failure.code == "resource_exhausted"
 
 
 def test_a_worker_that_is_alive_but_stalled_is_ended_and_started_again(start: Callable[..., Daemon]) -> None:
@@ -189,6 +191,7 @@ def test_a_run_that_the_disk_stops_again_and_again_asks_for_more_room_each_time_
     assert (failed.epoch, failed.error.short_of) == (5, "disk")
     reasons = [event.reason for event in events_of(daemon.store, run.id) if event.kind == "run_interrupted"]
     assert reasons == ["the worker ran out of disk space; there is room again"] * 4
+    assert daemon.escalated(failed).failure.code == "resource_exhausted"
 
 
 def test_cancelling_a_queued_run_never_starts_it(daemon: Daemon) -> None:
