@@ -471,8 +471,30 @@ PROMISES: tuple[Promise, ...] = (
     ),
     promise(
         "heal.matrix",
-        "Every fault that is known is injected by a test and ends recovered, refused, or with an error that says what happened; docs/faults.md shows what was measured.",
+        "Every fault that is known is injected by a test and ends recovered, recovered by a runbook, completely escalated, or refused before it could do "
+        "harm; every runbook has its fault, and docs/faults.md shows what was measured.",
         "faults/test_matrix.py",
+    ),
+    promise(
+        "heal.sick_servers",
+        "Whatever a model server does under a measurement is infrastructure's: the figures come out as they would have, or there are none and it is escalated.",
+        "faults/test_sick_servers.py",
+        "generate/test_servers.py::test_every_question_is_answered_once_whatever_the_server_does",
+        "generate/test_servers.py::test_a_stranger_on_the_port_is_not_taken_for_our_server",
+    ),
+    promise(
+        "hostile.text",
+        "Texts of rows and failures that give orders, close fences, move the cursor or bring scripts are data wherever they are shown; nothing follows from them.",
+        "faults/test_hostile_text.py",
+    ),
+    promise(
+        "hostile.files",
+        "A pickle, an archive, code, a link or a file of a terabyte in a package or a checkpoint is neither loaded nor unpacked nor read to its end.",
+        "promote/package/test_package.py::test_a_package_that_is_not_whole_or_not_plain_files_is_refused",
+        "generate/test_weights.py::test_of_a_checkpoint_neither_pickles_nor_code_nor_archives_are_taken_over",
+        "generate/test_weights.py::test_pickled_weights_are_refused",
+        "train/test_checkpoints.py::test_a_torn_checkpoint_is_removed_and_the_one_before_is_used",
+        "generate/test_endpoint.py::test_a_reply_without_an_end_is_not_read_to_its_end",
     ),
     # ---- 7. the ground ----------------------------------------------------------------------------------------------------------
     promise("house.imports", "Imports go one way, and starting a surface loads nothing heavy.", "house/test_imports.py", "house/test_light_imports.py"),

@@ -72,9 +72,23 @@ def check_arguments(tool: Tool, arguments: Mapping[str, Any], *, from_text: bool
     try:
         if from_text:
             return tool.arguments.model_validate_strings(dict(arguments))
-        return tool.arguments.model_validate(dict(arguments))
+        found = tool.arguments.model_validate(dict(arguments))
     except ValidationError as failure:
         raise refused(tool, failure) from None
+    _refuse_what_is_no_number(tool, arguments)
+    return found
+
+
+def _refuse_what_is_no_number(tool: Tool, arguments: Mapping[str, Any]) -> None:
+    """NaN and infinity, where an argument takes any value: they would be kept as null, and be another question than the one that was asked."""
+    try:
+        json.dumps(arguments, allow_nan=False, default=str)
+    except ValueError:
+        raise ArgumentInvalid(
+            f"{tool.name}: the arguments hold a number that is none, or one larger than any that can be computed with",
+            next_step="Give finite numbers.",
+            tool=tool.name,
+        ) from None
 
 
 def refused(tool: Tool, failure: ValidationError) -> ArgumentInvalid:

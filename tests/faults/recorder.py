@@ -8,7 +8,6 @@ process behind has failed, whatever else it showed: one whose command line names
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 from engine.base.clock import utc_now
 from engine.base.files import write_json
 from engine.jobs.workers import Workers
+from tests.faults.leftovers import nothing_left
 from tests.faults.matrix import MATRIX
 
 RECORDED = Path(__file__).resolve().parents[2] / "docs" / "faults.json"
@@ -37,21 +37,7 @@ def attempts_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
     ATTEMPTS["highest"] = 0
     monkeypatch.setattr(Workers, "spawn", counted)
     yield
-    assert not processes_of(tmp_path), "a process was left behind"
-
-
-def processes_of(root: Path) -> list[str]:
-    """Command lines of the processes that belong to a folder."""
-    wanted, found = str(root).encode(), []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                line = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if wanted in line:
-                found.append(line.replace(b"\0", b" ").decode())
-    return found
+    nothing_left(tmp_path)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.engine import Engine
+from engine.errors import ArgumentInvalid
 from engine.escalate.folder import REPORT
 from server.render import render
 from tests.escalate.complete import outside_fences
@@ -81,3 +82,12 @@ def test_an_escalation_of_hostile_words_says_them_inside_fences_alone(engine: En
     assert "<script>" not in "".join(line for line in kept.splitlines() if "`" not in line)
     assert not {"\x1b", "\x07", "\u202e"} & set(report)
     assert json.loads((place / "escalation.json").read_text())["state"] == "open"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_none_in_what_is_asked_is_refused_and_nothing_is_kept_of_it(engine: Engine, value: float) -> None:
+    before = ask(engine, "escalations")
+    check = {"tool": "fleet_status", "arguments": {}, "expected": [{"path": "runs_total", "comparison": "at_least", "value": value}]}
+    with pytest.raises(ArgumentInvalid, match="a number that is none"):
+        ask(engine, "escalate", problem="It looks wrong.", check=check)
+    assert ask(engine, "escalations") == before

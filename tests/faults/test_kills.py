@@ -22,7 +22,7 @@ from engine.base.processes import is_alive
 from engine.generate.servers import ModelServers
 from engine.jobs.types import FINAL_STATES
 from server.client import Client, live_daemon, wait_until_gone
-from tests.faults.recorder import processes_of
+from tests.faults.leftovers import processes_of
 from tests.workspaces import make_workspace
 from tools import TOOLS
 from tools.tool import find_tool

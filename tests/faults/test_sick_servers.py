@@ -26,6 +26,7 @@ class Measuring:
         self.workspace = make_workspace(root, profile={"server": True, "base_skill": 0.5})
         write_domain(self.workspace, "tickets", domain_file(), train=rows(0, 40), evaluation=rows(1000, 60))
         self.engine = Engine.open(self.workspace)
+        self.undisturbed = said(self.measured())  # and there is a server, with a place for its faults
 
     def measured(self, *faults: dict[str, Any]) -> Run:
         """A measurement that no cached answer shortens, while these faults happen."""
@@ -56,7 +57,6 @@ def said(run: Run) -> list[tuple[Any, ...]]:
 
 
 def test_a_server_that_cuts_babbles_errs_and_dies_under_a_measurement_changes_no_figure_of_it(measuring: Measuring) -> None:
-    undisturbed = measuring.measured()
     disturbed = measuring.measured(
         {"fault": "half", "after": 5, "times": 3},
         {"fault": "garbage", "after": 8, "times": 3},
@@ -64,12 +64,11 @@ def test_a_server_that_cuts_babbles_errs_and_dies_under_a_measurement_changes_no
         {"fault": "die", "after": 20},
     )
     assert measuring.to_come() == 0
-    assert said(disturbed) == said(undisturbed)
+    assert said(disturbed) == measuring.undisturbed
     assert [errors for _, errors, *_ in said(disturbed)] == [0]
 
 
 def test_a_server_that_never_starts_gives_no_figure_and_is_escalated_as_infrastructure(measuring: Measuring) -> None:
-    measuring.measured()  # there is a server, and a place for its faults
     measuring.engine.servers.stop_all()
     failed = measuring.measured({"fault": "die", "at": "start", "times": 99})
     assert (failed.state, failed.output) == ("failed", None)
