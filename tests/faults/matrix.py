@@ -133,11 +133,10 @@ MATRIX: tuple[Fault, ...] = (
     ),
     *of(
         "signals",
-        recovered("worker told to end by somebody else", "SIGTERM", "jobs/test_runs_with_workers.py::test_a_worker_that_somebody_else_stops_is_not_taken_for_cancelled"),
-        recovered("training told to end", "SIGTERM in the middle", "train/test_scripted_training.py::test_a_cancelled_training_stops_within_seconds"),
+        recovered("worker told to end by somebody else", "SIGTERM to a training", "jobs/test_runs_with_workers.py::test_a_worker_that_somebody_else_stops_is_not_taken_for_cancelled"),
         recovered("daemon told to end", "SIGTERM with a run at work", "server/test_daemon.py::test_sigterm_stops_the_daemon_cleanly_and_its_run_goes_on_under_the_next"),
         recovered("terminal interrupts a watched run", "SIGINT", "server/test_cli.py::test_ctrl_c_stops_watching_and_never_the_run"),
-        recovered("terminal of the starter goes away", "a session of its own, without input", "jobs/test_processes.py::test_it_has_no_input_its_own_session_and_none_of_our_files"),
+        recovered("terminal of the starter goes away", "nothing: a process is shown to be out of its reach", "jobs/test_processes.py::test_it_has_no_input_its_own_session_and_none_of_our_files"),
     ),
     # ---- the machine
     *of(
@@ -249,7 +248,7 @@ MATRIX: tuple[Fault, ...] = (
         "hostile text",
         recovered("rows that give orders, close fences, move the cursor, bring scripts", "six texts in every row and tag", "faults/test_hostile_text.py::test_whoever_reads_failed_scenarios_gets_their_texts_as_data_and_nothing_follows_from_them"),
         recovered("the same in an escalation", "as the words of a failure", "faults/test_hostile_text.py::test_an_escalation_of_hostile_words_says_them_inside_fences_alone"),
-        refused("control tokens of a chat template in a row", "each, whole and put together from fields", "evaluate/test_prompts.py::test_a_row_cannot_place_a_control_token"),
+        recovered("control tokens of a chat template in a row", "each, whole and put together from fields", "evaluate/test_prompts.py::test_a_row_cannot_place_a_control_token"),
         recovered("hostile names on an evidence page", "scripts as names", "promote/evidence/test_evidence_page.py::test_names_that_were_never_redacted_are_shown_as_text_too"),
         recovered("answers with NUL, surrogates and a million characters", "a reply of them", "generate/test_endpoint.py::test_hostile_text_is_made_storable"),
     ),

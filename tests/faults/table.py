@@ -29,7 +29,7 @@ Not here, because the product has none: hosts other than the machine itself, whi
 callers write. Stand-ins, where the real thing cannot be brought about on a test machine, are named under *injected by*: a power cut is every disk image
 that one can leave, a wall clock that jumps is a clock shim, and the kernel's count of processes ended for memory is made up.
 
-Seconds are those of the whole test, from a working machine to the ending: set-up, fault and recovery, on a machine that was busy with other work.
+Seconds are those of the test itself, fault and recovery, on a machine that was busy with other work; what a file's tests share is made before.
 Attempts is the highest attempt of a worker that the test's own supervisor started; empty where it started none. A row without figures was not recorded;
 one that left a process behind would say *failed*.
 """

@@ -9,6 +9,7 @@ import collections
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -83,15 +84,18 @@ class Client(threading.Thread):
                 version += 1  # another client was first; sooner or later this one catches up
 
 
-def kill_over_and_over(workspace: Workspace, service: Service, generator: random.Random) -> collections.Counter[str]:
-    """Starts an owner, kills it some moments later, damages a file after every tenth, and again."""
+def kill_over_and_over(workspace: Workspace, service: Service, generator: random.Random, answered: Callable[[], int]) -> collections.Counter[str]:
+    """Starts an owner, kills it some answers and a moment later, damages a file after every tenth, and again."""
     happened: collections.Counter[str] = collections.Counter()
     for number in range(1, KILLS + 1):
         owner = Owner(workspace)
         service.become(owner)
         if generator.random() < 0.8:  # the others may be killed while they still start
             owner.ready.wait(60)
-        owner.gone.wait(0.01 + generator.random() * 0.15)
+            wanted = answered() + generator.randrange(5)
+            while answered() < wanted and not owner.gone.wait(0.002):
+                pass
+        owner.gone.wait(generator.random() * 0.02)
         happened["fail-stop" if owner.kill() == FAIL_STOP else "killed"] += 1
         if number % 10 == 0:
             kind, log = generator.choice(DAMAGE), write_ahead_log(workspace.database)
@@ -106,7 +110,11 @@ def test_random_kills_and_damage_lose_no_acknowledged_command(workspace: Workspa
     clients = [Client(f"c{number}", workspace, service, stop) for number in range(CLIENTS)]
     for client in clients:
         client.start()
-    happened = kill_over_and_over(workspace, service, random.Random(SEED))
+
+    def answered() -> int:
+        return sum(len(client.acknowledged) for client in clients)
+
+    happened = kill_over_and_over(workspace, service, random.Random(SEED), answered)
     stop.set()
     last = Owner(workspace)
     service.become(last)
@@ -121,7 +129,7 @@ def test_random_kills_and_damage_lose_no_acknowledged_command(workspace: Workspa
 
     twice(lambda: check_nothing_lost(workspace, clients))
     report = twice(lambda: verify_ledger(workspace))
-    acknowledged = sum(len(client.acknowledged) for client in clients)
+    acknowledged = answered()
     figures = {
         "seed": SEED,
         "kills": KILLS,
