@@ -63,7 +63,7 @@ class Watched:
         """Runs an iterate to its end, killing `victim` once in every step; returns the status and the steps in which something was killed."""
         run_id = self.call("iterate", cluster="tickets", idempotency_key="the-run")["run_id"]
         killed: set[str] = set()
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600  # against a run that never ends, however busy the machine is
         while time.monotonic() < deadline:
             status = self.call("run_status", run_id=run_id, wait_seconds=0.05)
             if status["state"] in FINAL_STATES:
