@@ -22,7 +22,8 @@ from engine.store.store import StageTables, Store
 from tests.escalate.complete import escalated
 
 DOUBLES = {kind: "worker_double" for kind in ("evaluate", "floor", "compile", "curate", "search", "train", "prepare")}
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 120.0
+"""Against waiting for ever; how long it takes says how busy the machine is."""
 
 
 class Daemon:
