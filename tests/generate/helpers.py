@@ -50,12 +50,12 @@ def plan_of(workspace: Workspace, profile: ScriptedProfile = PROFILE) -> ServerP
     return plan
 
 
-def server_directory(workspace: Workspace) -> Path:
-    return workspace.servers / plan_of(workspace).key
+def server_directory(workspace: Workspace, profile: ScriptedProfile = PROFILE) -> Path:
+    return workspace.servers / plan_of(workspace, profile).key
 
 
-def script_faults(workspace: Workspace, *faults: dict[str, object]) -> None:
-    directory = server_directory(workspace)
+def script_faults(workspace: Workspace, *faults: dict[str, object], profile: ScriptedProfile = PROFILE) -> None:
+    directory = server_directory(workspace, profile)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "faults.json").write_text(json.dumps(faults))
 
