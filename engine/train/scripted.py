@@ -6,6 +6,7 @@ show in its digest. What the weights answer is decided in `engine/generate/scrip
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,12 @@ from engine.base.paths import RunPaths
 from engine.config import ScriptedProfile
 from engine.generate.scripted import scripted_fingerprint, write_scripted_weights
 from engine.jobs.types import Progress
+from engine.train.checkpoints import KEPT, latest, seal
 from engine.train.jobs import TrainJob
 from engine.train.types import TrainOutput
+
+STATE = "state.json"
+"""In a checkpoint: how far the training is."""
 
 
 def train_scripted(
@@ -26,10 +31,11 @@ def train_scripted(
 ) -> TrainOutput:
     """Takes `profile.training_steps` steps of `profile.delay_seconds` each, going on from its checkpoint when there is one."""
     began = time.monotonic()
-    checkpoint = paths.work / "scripted.json"
+    checkpoints = paths.work / "checkpoints"
     went_on_from = [] if job.warm_start is None else [tree_sha256(Path(job.warm_start))]
     start: dict[str, Any] = {"step": 0, "chain": sha256_hex(canonical_json([job.dataset_digest, job.plan.seed, *went_on_from]))}
-    found: dict[str, Any] = read_json(checkpoint) if checkpoint.is_file() else start
+    newest = latest(checkpoints)
+    found: dict[str, Any] = start if newest is None else read_json(newest.directory / STATE)
     resumed_from_step = step = int(found["step"])
     chain = str(found["chain"])
     while step < profile.training_steps:
@@ -37,7 +43,7 @@ def train_scripted(
         time.sleep(profile.delay_seconds)
         step += 1
         chain = sha256_hex(f"{chain}/{step}".encode())
-        write_json(checkpoint, {"step": step, "chain": chain})
+        _keep(checkpoints, step, chain)
         left = (profile.training_steps - step) * profile.delay_seconds
         report(Progress(phase="training", step=step, total=profile.training_steps, loss=round(_loss(step), 4), eta_seconds=left))
     check_cancelled()
@@ -68,6 +74,14 @@ def train_scripted(
         warm_start=went_on_from[0] if went_on_from else None,
         plan=job.plan,
     )
+
+
+def _keep(checkpoints: Path, step: int, chain: str) -> None:
+    """A checkpoint, sealed like one of a real training; older ones go."""
+    directory = checkpoints / f"checkpoint-{step}"
+    write_json(directory / STATE, {"step": step, "chain": chain})
+    seal(directory, step=step, seconds=0.0, tokens=0)
+    shutil.rmtree(checkpoints / f"checkpoint-{step - KEPT}", ignore_errors=True)
 
 
 def _row_losses(job: TrainJob, profile: ScriptedProfile) -> dict[str, float]:
