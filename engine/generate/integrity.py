@@ -9,11 +9,11 @@ from engine.base.digests import tree_sha256
 from engine.errors import ArtifactCorrupt
 
 Part = Literal["base", "merged", "adapter"]
-"""What a version answers from. Merged weights follow from the two others, a base from its source; an adapter from nothing that is kept."""
+"""What a version answers from. Merged weights follow from the two others, a base from its source, an adapter from its training."""
 _NEXT_STEP: dict[Part, str] = {
     "base": "Prepare the base again: an iterate run does so by itself.",
     "merged": "Merge them again: an iterate run does so by itself, from an intact adapter.",
-    "adapter": "Put the artefact back from a backup, or roll back and train again.",
+    "adapter": "Put the artefact back from a backup. An iterate run trains it again, which helps where that gives the same bytes.",
 }
 
 

@@ -2,7 +2,9 @@
 
     base      prepared anew from its source
     merged    merged anew from base and adapter, each compared with its hash first
-    adapter   follows from nothing that is kept: the version is marked in the event log, and the run ends with the error
+    adapter   trained anew, as its version was: the same rows, plan and seed make the same bytes where the machine and its libraries are the same
+
+Where what was made is not to the letter what it was, or cannot be made, the run ends with the error, and the version is marked in the event log.
 
 What was changed is never used: whoever reads weights compares them with their hash (`engine/generate/integrity.py`).
 """
@@ -17,6 +19,7 @@ from engine.errors import ArtifactCorrupt
 from engine.generate.jobs import PrepareJob
 from engine.generate.prepared import find_prepared
 from engine.iterate.types import IterateJob
+from engine.jobs import records as runs
 from engine.jobs.types import Run, RunKind
 from engine.store.artifacts import Artifacts
 from engine.store.store import Store
@@ -29,6 +32,8 @@ class Mend(NamedTuple):
 
     kind: RunKind
     job: dict[str, Any]
+    arguments: dict[str, Any] = {}
+    """What is kept with it besides the step's name."""
 
 
 def mend_of(child: Run, job: IterateJob, profile: Profile, workspace: Workspace, store: Store, artifacts: Artifacts) -> Mend | None:
@@ -39,6 +44,10 @@ def mend_of(child: Run, job: IterateJob, profile: Profile, workspace: Workspace,
     if part == "base":
         return Mend("prepare", PrepareJob(model=job.model, profile=profile, device=job.device).model_dump(mode="json"))
     version, base = versions.version_with(store, digest), find_prepared(workspace, job.model, profile)
+    if part == "adapter" and version is not None:
+        trained = runs.get(store, version.run_id)
+        kept = {name: value for name, value in trained.arguments.items() if name != "step"}
+        return Mend("train", runs.launch_of(store, trained.id).job, kept)
     if part != "merged" or version is None or version.merged is None or base is None or base.digest != version.base:
         return None
     repair = RepairJob(base=base, adapter=str(artifacts.path(version.adapter)), adapter_digest=version.adapter, merged_digest=version.merged)

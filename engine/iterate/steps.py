@@ -129,20 +129,24 @@ class Steps:
         try:
             child = self.start(step, kind, make_job, **arguments)
         except StepFailed as failure:
-            self.mend(step, failure)
-            child = self.start(f"{step}_again", kind, make_job, **arguments)
+            child = self.mended(step, failure, kind, make_job, **arguments)
         if child is None:
             raise Waiting
         return child
 
-    def mend(self, step: str, failure: StepFailed) -> None:
-        """Has the weights made again that a step found changed; raises its failure where they cannot be."""
+    def mended(self, step: str, failure: StepFailed, kind: RunKind, make_job: Callable[[], dict[str, Any]], **arguments: Any) -> Run | None:
+        """The step done again, once the weights are made again that it found changed; raises its failure where that cannot be, or does not help."""
         mend = mend_of(failure.child, self.job, self.profile, self.context.workspace, self.context.store, self.context.artifacts)
-        if mend is None:
-            mark(self.context.store, failure.child)
-            raise failure
-        if self.start(f"{step}_mend", mend.kind, lambda: mend.job) is None:
-            raise Waiting
+        try:
+            if mend is None:
+                raise failure
+            if self.start(f"{step}_mend", mend.kind, lambda: mend.job, **mend.arguments) is None:
+                raise Waiting
+            return self.start(f"{step}_again", kind, make_job, **arguments)
+        except StepFailed as still:
+            left = failure if still.child.step == f"{step}_mend" else still
+            mark(self.context.store, left.child)
+            raise left from None
 
     @staticmethod
     def dump(job: Any) -> dict[str, Any]:

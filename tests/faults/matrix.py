@@ -181,7 +181,9 @@ MATRIX: tuple[Fault, ...] = (
     # ---- bytes
     *of(
         "changed weights",
-        escalated("base changed, then the accepted adapter", "a flipped bit on the disk; the base is made again", "faults/test_altered_weights.py::test_a_changed_base_is_prepared_anew_and_a_changed_adapter_is_marked"),
+        recovered("changed base", "a flipped bit on the disk", "faults/test_altered_weights.py::test_a_changed_base_is_prepared_anew"),
+        recovered("changed version", "a flipped bit on the disk", "faults/test_altered_weights.py::test_a_changed_adapter_is_trained_anew_to_the_same_bytes_and_the_run_goes_on"),
+        escalated("changed version that cannot be made again", "a flipped bit, and its rows are gone", "faults/test_altered_weights.py::test_a_changed_adapter_that_cannot_be_trained_anew_ends_the_run_and_marks_the_version"),
         refused("version changed before it is loaded", "a byte changed on the disk", "generate/test_servers.py::test_a_version_whose_bytes_have_changed_on_disk_is_never_loaded"),
         refused("version changed before it comes to serve", "a byte changed on the disk", "serve/test_rollback.py::test_a_target_whose_files_were_changed_is_refused"),
         refused("wrong weights answer", "a stand-in that loads others", "generate/test_servers.py::test_wrong_weights_are_never_answered_from"),

@@ -2,51 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from engine.base.digests import tree_sha256
 from engine.engine import Engine
 from engine.generate.prepared import find_prepared
 from engine.iterate.types import IterateOutput
+from engine.jobs.types import Run
 from engine.loading import load_clusters
 from engine.store.artifacts import Artifacts
 from engine.store.events import events_of
 from engine.train import records as versions
 from tests.escalate.complete import escalated
+from tests.faults.running import flip_a_byte
 from tests.workspaces import finish, make_workspace
 
 
-def flip_a_byte(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(data)
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = Engine.open(make_workspace(tmp_path, profile={"server": True}))
+    yield engine
+    engine.servers.stop_all()
+    engine.close()
 
 
-def test_a_changed_base_is_prepared_anew_and_a_changed_adapter_is_marked(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path, profile={"server": True})
-    engine = Engine.open(workspace)
-    try:
-        base = find_prepared(workspace, "double", load_clusters(workspace).models["double"])
-        assert base is not None
-        flip_a_byte(Path(base.directory) / "adapter_model.safetensors")
-        run = finish(engine, engine.iterate("tickets").id)
-        assert run.state == "succeeded", run.error
-        steps = [(step.step, step.kind, step.state) for step in engine.supervisor.list(parent=run.id) if str(step.step).startswith("0.measure_base")]
-        assert steps == [("0.measure_base", "evaluate", "failed"), ("0.measure_base_mend", "prepare", "succeeded"), ("0.measure_base_again", "evaluate", "succeeded")]
-        assert tree_sha256(Path(base.directory)) == base.digest
+def steps_of(engine: Engine, run: Run, step: str) -> list[tuple[str | None, str, str]]:
+    return [(each.step, each.kind, each.state) for each in engine.supervisor.list(parent=run.id) if str(each.step).startswith(step)]
 
-        (accepted,) = IterateOutput.model_validate(run.output).accepted
-        flip_a_byte(engine.artifacts.path(versions.version(engine.store, accepted).adapter) / "adapter_model.safetensors")
-        failed = finish(engine, engine.iterate("tickets").id)
-        assert failed.error is not None
-        assert (failed.error.code, failed.error.details["part"]) == ("artifact_corrupt", "adapter")
-        (event,) = [event for event in events_of(engine.store, accepted) if event.kind == "version_altered"]
-        assert "its bytes have changed" in event.reason
-        assert escalated(engine, failed.id).severity == "high"
-    finally:
-        engine.servers.stop_all()
-        engine.close()
+
+def accepted_with_another_byte(engine: Engine) -> versions.Version:
+    """A version that is accepted, and whose adapter is changed then."""
+    run = finish(engine, engine.iterate("tickets").id)
+    (accepted,) = IterateOutput.model_validate(run.output).accepted
+    version = versions.version(engine.store, accepted)
+    flip_a_byte(engine.artifacts.path(version.adapter) / "adapter_model.safetensors")
+    return version
+
+
+def test_a_changed_base_is_prepared_anew(engine: Engine) -> None:
+    base = find_prepared(engine.workspace, "double", load_clusters(engine.workspace).models["double"])
+    assert base is not None
+    flip_a_byte(Path(base.directory) / "adapter_model.safetensors")
+    run = finish(engine, engine.iterate("tickets").id)
+    assert run.state == "succeeded", run.error
+    assert steps_of(engine, run, "0.measure_base") == [
+        ("0.measure_base", "evaluate", "failed"), ("0.measure_base_mend", "prepare", "succeeded"), ("0.measure_base_again", "evaluate", "succeeded"),
+    ]  # fmt: skip
+    assert tree_sha256(Path(base.directory)) == base.digest
+
+
+def test_a_changed_adapter_is_trained_anew_to_the_same_bytes_and_the_run_goes_on(engine: Engine) -> None:
+    version = accepted_with_another_byte(engine)
+    run = finish(engine, engine.iterate("tickets").id)
+    assert run.state == "succeeded", run.error
+    assert steps_of(engine, run, "1.train") == [("1.train", "train", "failed"), ("1.train_mend", "train", "succeeded"), ("1.train_again", "train", "succeeded")]
+    engine.artifacts.verify(version.adapter)
+    assert [event.kind for event in events_of(engine.store, version.id)].count("version_trained_again") == 1
+    assert [event for event in events_of(engine.store, version.id) if event.kind == "version_altered"] == []
+
+
+def test_a_changed_adapter_that_cannot_be_trained_anew_ends_the_run_and_marks_the_version(engine: Engine) -> None:
+    version = accepted_with_another_byte(engine)
+    engine.artifacts.path(version.dataset).unlink()
+    failed = finish(engine, engine.iterate("tickets").id)
+    assert failed.error is not None
+    assert (failed.error.code, failed.error.details["part"]) == ("artifact_corrupt", "adapter")
+    (event,) = [event for event in events_of(engine.store, version.id) if event.kind == "version_altered"]
+    assert "its bytes have changed" in event.reason
+    assert escalated(engine, failed.id).severity == "high"
 
 
 def test_what_is_put_again_takes_the_place_of_what_has_changed(tmp_path: Path) -> None:
