@@ -18,6 +18,8 @@ from engine.generate.types import Answer, Request
 
 MAX_TEXT_CHARACTERS = 200_000
 """An answer is cut here and counts as truncated. Far above any `max_tokens` in use, and far below what would hurt the store."""
+MOST_TOKENS = 2
+"""Times `max_tokens`. A reply that says it is longer comes from a broken server, and is no answer of a model; some count a little otherwise."""
 MAX_REPLY_BYTES = 8 << 20
 """A longer reply is not read to its end."""
 RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -138,6 +140,8 @@ def read_reply(
         clean = clean_text(content.text)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, RecursionError) as reason:
         raise Unusable(f"a reply that is no chat completion ({type(reason).__name__}): {excerpt(reply)}") from reason
+    if content.completion_tokens > MOST_TOKENS * request.settings.max_tokens:
+        raise Unusable(f"{content.completion_tokens} tokens where {request.settings.max_tokens} were asked for: {excerpt(reply)}")
     return Answer(
         key=request.key,
         text=clean[:MAX_TEXT_CHARACTERS],

@@ -96,7 +96,10 @@ def test_a_json_schema_is_sent_as_response_format() -> None:
         generator.answer([request], Collected())
 
 
-@pytest.mark.parametrize("bad", [(500, b"oops"), (429, b"{}"), (200, b"<html>"), (200, b'{"choices": []}'), (200, b"[" * 100_000)])
+TOO_LONG = b'{"choices": [{"message": {"content": "a a a"}}], "usage": {"completion_tokens": 250000}}'
+
+
+@pytest.mark.parametrize("bad", [(500, b"oops"), (429, b"{}"), (200, b"<html>"), (200, b'{"choices": []}'), (200, b"[" * 100_000), (200, TOO_LONG)])
 def test_a_reply_that_may_be_better_next_time_is_asked_for_again(bad: Reply) -> None:
     collected = Collected()
     with endpoint(lambda number, *_: bad if number < 3 else good("fine")) as (generator, _):

@@ -72,8 +72,9 @@ def test_one_server_carries_every_version_without_a_restart(workspace: Workspace
         [{"fault": "die", "at": "reload"}],
         [{"fault": "die", "at": "start"}],
         [{"fault": "half", "times": 5}, {"fault": "garbage", "times": 5}, {"fault": "error", "times": 3}],
+        [{"fault": "hostile", "times": 5}],
     ],
-    ids=["dies once", "dies again and again", "dies while weights are loaded", "does not start at first", "answers nonsense"],
+    ids=["dies once", "dies again and again", "dies while weights are loaded", "does not start at first", "answers nonsense", "answers what nobody asked for"],
 )
 def test_every_question_is_answered_once_whatever_the_server_does(workspace: Workspace, faults: list[dict[str, object]]) -> None:
     requests, collected = questions(40), Collected()
