@@ -447,7 +447,7 @@ PROMISES: tuple[Promise, ...] = (
     ),
     promise(
         "heal.altered",
-        "Weights whose bytes have changed are never used: a base is prepared and merged weights are merged anew, and a version with a changed adapter is marked.",
+        "Weights whose bytes have changed are never used: a base is prepared, merged weights are merged and an adapter is trained anew; what comes out otherwise marks the version.",
         "faults/test_altered_weights.py",
         "train/test_repair.py",
         "generate/test_servers.py::test_a_version_whose_bytes_have_changed_on_disk_is_never_loaded",
@@ -474,6 +474,11 @@ PROMISES: tuple[Promise, ...] = (
         "Every fault that is known is injected by a test and ends recovered, recovered by a runbook, completely escalated, or refused before it could do "
         "harm; every runbook has its fault, and docs/faults.md shows what was measured.",
         "faults/test_matrix.py",
+    ),
+    promise(
+        "heal.autonomy",
+        "How many runs of a simulated month needed a person is measured, with faults that are known and some that are not; docs/autonomy.md shows it.",
+        "bench/test_autonomy.py",
     ),
     promise(
         "heal.sick_servers",
