@@ -32,7 +32,7 @@ from engine.store.events import events_of
 from engine.train import records as versions
 from server.client import Client
 from tests.conftest import share_vllm_cache
-from tests.faults.test_kills import worker_pids
+from tests.faults.running import worker_pids
 from tests.promote.accepted import at_once, configure
 from tests.promote.keys import FileKey
 from tests.promote.ledger import transitions_of
