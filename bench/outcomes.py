@@ -12,7 +12,6 @@ Each run comes to one of four outcomes. All but `failed` ask that nothing was lo
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -25,14 +24,13 @@ from bench.befalling import Fault
 from engine.base.digests import sha256_hex
 from engine.base.files import read_json, read_jsonl
 from engine.base.paths import Workspace
+from engine.diagnose.gains import wilson
 from tools import TOOLS
 
 SCHEMA = Path(__file__).resolve().parents[1] / "docs" / "schema" / "escalation.schema.json"
 Outcome = Literal["alone", "runbook", "escalated", "failed"]
 OUTCOMES: tuple[Outcome, ...] = ("alone", "runbook", "escalated", "failed")
 TOLD_OF_A_FAILURE = ("run", "faults", "why", "error", "run_ids")
-WIDTH = 1.959964
-"""Of a normal distribution's middle 95%."""
 
 
 class Acted(NamedTuple):
@@ -156,22 +154,13 @@ def summed(records: Sequence[Mapping[str, Any]], faults: Sequence[Fault]) -> dic
 def share(records: Sequence[Mapping[str, Any]], good: Sequence[Outcome]) -> dict[str, Any]:
     """How many of them came out so, and the interval of their share."""
     count = sum(record["outcome"] in good for record in records)
-    low, high = wilson(count, len(records))
+    low, high = (round(end, 4) for end in wilson(count, len(records)))
     return {"runs": len(records), **counts(records), "good": count, "low": low, "high": high}
 
 
 def counts(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """How many came to each outcome."""
     return {outcome: sum(record["outcome"] == outcome for record in records) for outcome in OUTCOMES}
-
-
-def wilson(count: int, of: int) -> tuple[float, float]:
-    """Wilson's interval of a share, at 95%; everything where nothing was counted."""
-    if not of:
-        return 0.0, 1.0
-    centre, wide = count / of + WIDTH**2 / (2 * of), 1 + WIDTH**2 / of
-    half = WIDTH * math.sqrt(count / of * (1 - count / of) / of + WIDTH**2 / (4 * of**2))
-    return round(max(0.0, (centre - half) / wide), 4), round(min(1.0, (centre + half) / wide), 4)
 
 
 def _line(fault: Fault, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

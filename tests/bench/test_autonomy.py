@@ -11,7 +11,7 @@ import pytest
 from bench.autonomy import month
 from bench.autonomy_page import PAGE, page
 from bench.befalling import FAULTS, KINDS_MET, KNOWN, NOT_DRAWN, UNKNOWN, draw
-from bench.outcomes import Acted, artefact, judged, summed, wilson
+from bench.outcomes import Acted, artefact, judged, summed
 from engine.base.paths import Workspace
 from engine.escalate.folder import write_folder
 from server import client
@@ -117,11 +117,6 @@ def test_runs_are_counted_with_what_befell_them() -> None:
     shown = page({"seed": 1, "cores": 2, "left_over": [], "strays": [], **found})
     assert f"- Run 1 ({known}): a wrong score" in shown
     assert "| known faults: no person was needed | 2 | 1 | 0 | 0 | 1 | 50.0% |" in shown
-
-
-@pytest.mark.parametrize(("count", "of", "interval"), [(0, 0, (0.0, 1.0)), (10, 10, (0.7225, 1.0)), (1, 10, (0.0179, 0.4042)), (0, 5, (0.0, 0.4345))])
-def test_the_interval_of_a_share_is_wilsons(count: int, of: int, interval: tuple[float, float]) -> None:
-    assert wilson(count, of) == pytest.approx(interval, abs=1e-4)
 
 
 # ---- the month -----------------------------------------------------------------------------------------------------------------------
