@@ -111,10 +111,11 @@ class Month:
             wanted = waiting.result() if waiting is not None else plain()
         self.acknowledged |= {status["run_id"]: status["state"] for status in acted.runs}
         problems = (*scene.wrong, *self._lost(), *left_over(self.place.workspace))
-        wrong = () if wanted is None else self._wrong_results(acted, wanted)
+        replanned = any(fault.replans for fault in faults)
+        wrong = () if wanted is None else self._wrong_results(acted, wanted, replanned)
         seen = (*problems, *(wrong if acted.succeeded else ()))
         verdict = judged(acted, same=not wrong, problems=seen, stuck=self._stuck(acted) if stubborn else 0)
-        goes_on = wanted is not None and acted.succeeded and not wrong
+        goes_on = wanted is not None and acted.succeeded and not wrong and not replanned
         self._aged(cluster, goes_on)
         return {
             "run": number,
@@ -270,14 +271,16 @@ class Month:
                 lost.append(f"{run_id} had ended as {state}, and is {found}")
         return lost
 
-    def _wrong_results(self, acted: Acted, wanted: dict[str, Any]) -> tuple[str, ...]:
-        """In what the first run that succeeded differs from the undisturbed one."""
+    def _wrong_results(self, acted: Acted, wanted: dict[str, Any], replanned: bool) -> tuple[str, ...]:
+        """In what the first run that succeeded differs from the undisturbed one. One that was `replanned` may come to the same scores by other
+        weights."""
         status = next((each for each in acted.runs if each["state"] == "succeeded"), None)
         if status is None:
             return ("no run succeeded",)
-        if (came := Ending.of(status)) != (plain := Ending.of(wanted)):
+        came, plain = Ending.of(status), Ending.of(wanted)
+        if came != (plain._replace(accepted=came.accepted) if replanned and len(came.accepted) == len(plain.accepted) else plain):
             return (f"the run came to {came}, undisturbed to {plain}",)
-        return same_results((self.place.workspace, status), (self.undisturbed.workspace, wanted))
+        return same_results((self.place.workspace, status), (self.undisturbed.workspace, wanted), weights=not replanned)
 
     def close(self) -> tuple[str, ...]:
         """Stops both workspaces' processes; whatever is left of them then."""

@@ -87,6 +87,8 @@ class Fault(NamedTuple):
     """It takes a cluster that has an accepted version."""
     stubborn: bool = False
     """It takes a cluster whose training moves nothing."""
+    replans: bool = False
+    """Its remedy trains by another plan, so that the same scores come from other weights than undisturbed."""
 
 
 def nothing(_: Scene) -> None:
@@ -245,7 +247,10 @@ def squat(scene: Scene) -> None:
     if port is None:
         return
     scene.end_servers()
-    server = StrangersServer(("127.0.0.1", port), Stranger)
+    try:
+        server = StrangersServer(("127.0.0.1", port), Stranger)
+    except OSError:  # the undisturbed workspace's server has taken it meanwhile
+        return
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     scene.memory["squatted"] = port
 
@@ -359,8 +364,8 @@ FAULTS: tuple[Fault, ...] = (
     known("files of the store may not grow", "RLIMIT_FSIZE for two seconds", "passes", (nothing, limited_files, struck("limited"))),
     known("training out of memory", "RLIMIT_AS below what a micro batch takes", "lasts", arranged_worker("hungry", ("train",), MANY)),
     known("training out of memory however small", "RLIMIT_AS below every rung", "lasts", arranged_worker("starved", ("train",), MANY)),
-    known("loss that is no number", "the first training diverges", "passes", arranged_worker("diverges", ("train",))),
-    known("loss that is no number at any rate", "each training diverges", "lasts", arranged_worker("diverges", ("train",), MANY)),
+    known("loss that is no number", "the first training diverges", "passes", arranged_worker("diverges", ("train",)), replans=True),
+    known("loss that is no number at any rate", "each training diverges", "lasts", arranged_worker("diverges", ("train",), MANY), replans=True),
     known("torn checkpoint", "trainer killed, its checkpoint cut short", "passes", (nothing, torn_checkpoint, struck("torn"))),
     known("disk full while a worker writes", "/dev/full, and room later", "passes", (arranged_worker("fills", KINDS)[0], room_again, worker_befell)),
     known("disk full again and again", "/dev/full in each attempt", "lasts", arranged_worker("disk", KINDS, MANY)),

@@ -113,12 +113,12 @@ def escalation_schema() -> Draft202012Validator:
     return Draft202012Validator(json.loads(SCHEMA.read_text()))
 
 
-def same_results(came: tuple[Workspace, Mapping[str, Any]], plain: tuple[Workspace, Mapping[str, Any]]) -> tuple[str, ...]:
-    """In what the items and the weights of the last measurement differ between a run and the undisturbed one."""
+def same_results(came: tuple[Workspace, Mapping[str, Any]], plain: tuple[Workspace, Mapping[str, Any]], *, weights: bool) -> tuple[str, ...]:
+    """In what the items and, with `weights`, what answered them differ in the last measurement between a run and the undisturbed one."""
     (items, identity), (plain_items, plain_identity) = (_measured(workspace, status) for workspace, status in (came, plain))
     differ = [name for name in items.keys() | plain_items.keys() if items.get(name) != plain_items.get(name)]
     wrong = [f"{len(differ)} items have another score than undisturbed"] if differ else []
-    return tuple([*wrong, *([f"{identity} was measured, undisturbed {plain_identity}"] if identity != plain_identity else [])])
+    return tuple([*wrong, *([f"{identity} was measured, undisturbed {plain_identity}"] if weights and identity != plain_identity else [])])
 
 
 def _measured(workspace: Workspace, status: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
