@@ -408,15 +408,22 @@ def month(root: Path, runs: int, seed: int, parallel: int, drawn: Sequence[tuple
 def document(root: Path, runs: int, seed: int, left: Sequence[str] = ()) -> dict[str, Any]:
     """What was played at a place, in figures."""
     played = [read_json(path) for path in sorted((root / "played").glob("*.json"))]
-    loose = {"left_over": list(left), "strays": strays(Month(root, seed, 1).place.workspace, played)}
+    loose = {"left_over": list(left), **uncounted(Month(root, seed, 1).place.workspace, played)}
     figures = summed(played[:runs], FAULTS)
     return {"bench": "autonomy", "seed": seed, "cores": os.cpu_count(), **figures, **loose, "played": played[:runs]}
 
 
-def strays(workspace: Workspace, records: Sequence[dict[str, Any]]) -> list[str]:
-    """Escalations that no run of the month was counted with."""
+def uncounted(workspace: Workspace, records: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """Escalations that no run of the month was counted with: `strays` of its runs, and those of runs whose play was cut off (the machine stopped) and
+    played anew, which went on by themselves when it started again."""
     counted = {name for record in records for name in record["escalations"]}
-    return sorted(path.parent.name for path in workspace.escalations.glob("*/escalation.json") if path.parent.name not in counted)
+    runs = {run for record in records for run in record["run_ids"]}
+    found: dict[str, list[str]] = {"strays": [], "of_plays_cut_off": []}
+    for path in sorted(workspace.escalations.glob("*/escalation.json")):
+        if path.parent.name not in counted:
+            sources = {each["source"] for each in read_json(path)["latest"]}
+            found["strays" if sources & runs else "of_plays_cut_off"].append(path.parent.name)
+    return found
 
 
 def say(record: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -49,7 +49,7 @@ def _totals(document: Mapping[str, Any]) -> list[str]:
         _total("unknown faults: escalated completely", unknown, "100%"),
         _total("no fault: ended alone", plain, "100%"),
         "",
-        "Intervals are Wilson's.",
+        "Intervals are Wilson's. An unknown fault that ended alone came to the undisturbed result item by item: there was nothing to escalate.",
         "",
     ]
 
@@ -89,4 +89,10 @@ def _failures(document: Mapping[str, Any]) -> list[str]:
     lines = [f"- Run {each['run']} ({' + '.join(each['faults']) or 'no fault'}): {each['why']}" for each in document["failures"]]
     lines += [f"- Left over at the end: `{line}`" for line in document["left_over"]]
     lines += [f"- Escalated without a failure: {name}" for name in document["strays"]]
-    return ["## Failures of the product", "", *(lines or ["None."])]
+    return ["## Failures of the product", "", *(lines or ["None."]), *_cut_off(document["of_plays_cut_off"])]
+
+
+def _cut_off(escalations: Sequence[str]) -> list[str]:
+    opened = ", ".join(escalations)
+    words = f"The machine stopped during a play, which was played anew. What had been begun went on by itself afterwards, and opened {opened}."
+    return ["", *wrap(words, WIDTH)] if escalations else []

@@ -114,8 +114,9 @@ def test_runs_are_counted_with_what_befell_them() -> None:
     assert {name: line[name] for name in ("drawn", "befell", "alone", "failed", "median_seconds", "attempts")} == {
         "drawn": 3, "befell": 2, "alone": 1, "failed": 1, "median_seconds": 2.0, "attempts": 2,
     }  # fmt: skip
-    shown = page({"seed": 1, "cores": 2, "left_over": [], "strays": [], **found})
+    shown = page({"seed": 1, "cores": 2, "left_over": [], "strays": [], "of_plays_cut_off": ["esc-1"], **found})
     assert f"- Run 1 ({known}): a wrong score" in shown
+    assert "went on by itself afterwards, and opened esc-1." in shown
     assert "| known faults: no person was needed | 2 | 1 | 0 | 0 | 1 | 50.0% |" in shown
 
 
