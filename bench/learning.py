@@ -169,7 +169,8 @@ def write_clusters(source: Workspace, workspace: Workspace, name: str, seed: int
 def run_arm(workspace: Workspace, cluster: str, rounds: int) -> dict[str, Any]:
     """An iterate run, and what came of it."""
     client = Client(workspace)
-    run_id = client.call(find_tool(TOOLS, "iterate"), {"cluster": cluster, "max_iterations": rounds})["run_id"]
+    asked = {"cluster": cluster, "max_iterations": rounds, "idempotency_key": cluster}  # a second run would go on from the first one's version
+    run_id = client.call(find_tool(TOOLS, "iterate"), asked)["run_id"]
     while (status := client.call(find_tool(TOOLS, "run_status"), {"run_id": run_id, "wait_seconds": 20}))["state"] in ("queued", "running"):
         time.sleep(1.0)
     if status["state"] != "succeeded":

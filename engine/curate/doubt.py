@@ -65,12 +65,14 @@ def _likely_enough(losses: Mapping[str, float]) -> float:
 
 
 def unlikely_heap(losses: Sequence[float]) -> list[float]:
-    """For each loss the posterior of belonging to the heap of larger ones."""
+    """For each loss the posterior of belonging to the heap of larger ones. Both heaps are given one width: with widths of their own the heap of smaller
+    losses can grow so wide that it claims the largest ones too (seen on `support`: none of 1,014 rows was doubted, 150 of 204 with one width are
+    exchanged ones)."""
     import numpy
     from sklearn.mixture import GaussianMixture  # type: ignore[import-untyped]
 
     logs = numpy.array([[math.log(loss + 1e-5)] for loss in losses])
-    mixture = GaussianMixture(2, n_init=3, random_state=0).fit(logs)
+    mixture = GaussianMixture(2, covariance_type="tied", n_init=3, random_state=0).fit(logs)
     larger = int(numpy.argmax(mixture.means_))
     posteriors: list[float] = mixture.predict_proba(logs)[:, larger].tolist()
     return posteriors

@@ -32,6 +32,16 @@ def test_the_least_likely_row_comes_first_and_the_order_of_the_rows_does_not_mat
     assert doubtful(dict(reversed(losses.items()))) == found
 
 
+def test_learnt_rows_that_spread_far_do_not_hide_the_unlikely_ones() -> None:
+    """Right labels that are learnt to very different degrees: a heap as wide as theirs reaches over the wrong ones."""
+    dice = random.Random(5)
+    right = {f"right-{at}": min(1.2, math.exp(dice.gauss(-2.1, 1.2))) for at in range(800)}
+    losses = right | {f"wrong-{at}": math.exp(dice.gauss(-0.3, 0.35)) for at in range(200)}
+    found = doubtful(losses)
+    assert sum(doubt.row.startswith("wrong") for doubt in found) >= 150
+    assert {doubt.row for doubt in found} == {row for row, loss in losses.items() if loss >= found[-1].loss}
+
+
 def test_rows_that_were_all_learnt_are_not_doubted() -> None:
     assert doubtful({f"row-{at}": 0.0005 + 0.0001 * (at % 60) for at in range(300)}) == []
 
