@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.atlas.types import Deployment, Order, Wanted
 from engine.base.clock import Clock, utc_now
 from engine.base.paths import Workspace
 from engine.config import ClustersFile
@@ -36,6 +37,7 @@ from engine.jobs.records import ResultHook
 from engine.jobs.supervisor import Supervisor
 from engine.jobs.types import Run, RunKind
 from engine.loading import load_clusters
+from engine.operations.cataloguing import Cataloguing
 from engine.operations.comparing import Comparing
 from engine.operations.diagnosing import FailureDiagnosing
 from engine.operations.escalating import Asked, Escalating
@@ -67,6 +69,8 @@ from engine.views import (
     EscalationPage,
     EvidencePage,
     FleetStatus,
+    ImportedModel,
+    ModelsPage,
     OnboardedDomain,
     OnboardedModel,
     PromotionPage,
@@ -121,6 +125,7 @@ class Engine:
         self._proposing.reconcile()
         self._watching = Watching(store, self.supervisor, self.servers)
         self._onboarding = Onboarding(workspace, self.supervisor, machine)
+        self._cataloguing = Cataloguing(workspace)
 
     @classmethod
     def open(
@@ -296,6 +301,26 @@ class Engine:
     def judge_check(self, escalation: str, made: ToCheck, answer: Mapping[str, Any], *, by: str) -> EscalationPage:
         """Takes in what a check answered."""
         return self._escalating.judge(escalation, made, answer, by=by)
+
+    # ---- the atlas -------------------------------------------------------------------------------------------------------------------
+
+    def search_models(
+        self,
+        wanted: Wanted,
+        where: Deployment,
+        *,
+        fitting: bool = False,
+        order: Order = "parameters",
+        compare: Sequence[str] = (),
+        cursor: str | None = None,
+        limit: int = 10,
+    ) -> ModelsPage:
+        """Models of the atlas that are as wanted, with what they take `where` they are to run; those in `compare` side by side."""
+        return self._cataloguing.search(wanted, where, fitting=fitting, order=order, compare=compare, cursor=cursor, limit=limit)
+
+    def import_model(self, name: str, path: str) -> ImportedModel:
+        """Adds a model to atlas.json from its files in the workspace."""
+        return self._cataloguing.import_model(name, path)
 
     # ---- onboarding ------------------------------------------------------------------------------------------------------------------
 

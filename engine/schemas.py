@@ -9,13 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from engine.config import ClustersFile, DomainFile
+from engine.config import AtlasFile, ClustersFile, DomainFile
 from engine.escalate.types import Escalation
 from engine.evaluate.types import EvaluationSummary, PairedComparison
 
 DOCUMENTED: dict[str, type[BaseModel]] = {
     "clusters": ClustersFile,
     "domain": DomainFile,
+    "atlas": AtlasFile,
     "evaluation": EvaluationSummary,
     "comparison": PairedComparison,
     "escalation": Escalation,

@@ -477,3 +477,73 @@ class EscalationPage(View):
     document: dict[str, Any] | None = None
     """What a person signs before the fix may be applied."""
     how_to_sign: str | None = None
+
+
+class Expected(Record):
+    """An estimate, and the interval that nine of ten measurements lay in."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ModelLine(Record):
+    """A model of the atlas in a list."""
+
+    model: str
+    """Its name on the Hugging Face hub."""
+    parameters_billion: float | None = None
+    active_parameters_billion: float | None = None
+    """Multiplied for each token, where that is not all."""
+    architecture: str
+    context_tokens: int | None = None
+    licence: str | None = None
+    """The tag of its card: not legal advice."""
+    tasks: tuple[str, ...] = ()
+    release: str | None = None
+    weights_gib: float | None = None
+    """In the quantisation that was asked about."""
+    cache_mib_per_1k_tokens: float | None = None
+    """What a sequence keeps for each 1,024 tokens, in 16 bits; a window or a state makes it less for long ones."""
+    sequences: int | None = None
+    """How many of the length asked about fit beside the weights, where hardware was named; 0: it does not fit."""
+    tokens_per_second: Expected | None = None
+    """Answer tokens of all requests in flight, where hardware was named."""
+    confidence: str
+
+
+class ModelSheet(ModelLine):
+    """A model of the atlas beside others."""
+
+    name: str
+    family: str
+    layers: int | None = None
+    hidden_size: int | None = None
+    vocabulary: int | None = None
+    attention: str
+    """What is kept of a context."""
+    experts: str | None = None
+    languages: tuple[str, ...] = ()
+    weights_gib_by_quantisation: dict[str, Expected] = {}
+    source: str
+    sources: dict[str, str] = {}
+    note: str = ""
+
+
+class ModelsPage(View):
+    """Models of the atlas."""
+
+    models: tuple[ModelLine, ...] = ()
+    total: int
+    """How many fit."""
+    next_cursor: str | None = None
+    compared: tuple[ModelSheet, ...] = ()
+    """Those that were named, with all that is known of them."""
+    assumptions: tuple[str, ...] = ()
+    """What the figures rest on."""
+
+
+class ImportedModel(View):
+    """A model that joined the workspace's atlas."""
+
+    imported: ModelSheet

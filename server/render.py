@@ -165,10 +165,14 @@ def _is_interval(value: Any) -> bool:
     return isinstance(value, Mapping) and {"mean", "low", "high", "n"} <= value.keys()
 
 
+def _is_estimate(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {"value", "low", "high"}
+
+
 def _is_cell(value: Any) -> bool:
     if isinstance(value, list):
         return all(isinstance(item, str | int | float) for item in value) and sum(len(str(item)) for item in value) <= 2 * CELL_CHARACTERS
-    return not isinstance(value, Mapping) or _is_interval(value) or {"subject", "score"} <= value.keys() or not value
+    return not isinstance(value, Mapping) or _is_interval(value) or _is_estimate(value) or {"subject", "score"} <= value.keys() or not value
 
 
 def _cell(value: Any, name: str = "") -> str:
@@ -176,6 +180,8 @@ def _cell(value: Any, name: str = "") -> str:
         return f"{value / 2**30:.1f} GiB"
     if _is_interval(value):
         return interval(value)
+    if _is_estimate(value):
+        return f"{value['value']:.4g} [{value['low']:.4g}, {value['high']:.4g}]"
     if isinstance(value, Mapping):
         return f"{_short(value['subject'])} {interval(value['score'])}" if value else ""
     if isinstance(value, list):

@@ -895,4 +895,18 @@ PROMISES: tuple[Promise, ...] = (
         "Every runbook, carried out against the fault that it is for, ends with its verification; until somebody has done their part, it waits or says what is wrong.",
         "escalate/test_executions.py",
     ),
+    # ---- the atlas ----------------------------------------------------------------------------------------------------------------------
+    promise(
+        "atlas.catalogue",
+        "Models and accelerators ship with their sources; a workspace adds its own by one entry, and is told what is wrong with it.",
+        "atlas/test_catalogue.py",
+    ),
+    promise("atlas.physics", "Memory, time and money follow from formulas with sources; what no source says stays unknown.", "atlas/test_physics.py"),
+    promise(
+        "atlas.intervals",
+        "An estimate has the interval that measurements left out of the fit lay in, and says how near it lies to what was measured.",
+        "atlas/test_grid.py",
+    ),
+    promise("atlas.search", "Models are found by what they are for and need, on hardware that one names, and set side by side.", "atlas/test_search.py"),
+    promise("atlas.import", "A model joins the atlas from its own files, and nothing outside of the workspace is read.", "atlas/test_importing.py"),
 )

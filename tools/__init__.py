@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tools.atlas import IMPORT_MODEL, SEARCH_MODELS
 from tools.escalate import APPROVE_FIX, ESCALATE, ESCALATIONS, RESOLVE_ESCALATION
 from tools.evidence import EVIDENCE
 from tools.export import EXPORT
@@ -39,4 +40,6 @@ TOOLS: tuple[Tool, ...] = (
     WATCHDOG,
     ONBOARD_MODEL,
     ONBOARD_DOMAIN,
+    SEARCH_MODELS,
+    IMPORT_MODEL,
 )

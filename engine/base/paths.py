@@ -2,6 +2,7 @@
 
     WORKSPACE/
       clusters.json
+      atlas.json                            models and accelerators of one's own, if any
       domains/<name>/domain.yaml            configuration and data of one domain
       escalations/<id>/                     one folder an escalation, written from the store (`engine/escalate/folder.py`)
       .modelsmith/                          state: outside git, owned by the daemon
@@ -74,6 +75,10 @@ class Workspace(NamedTuple):
     @property
     def clusters_file(self) -> Path:
         return self.root / "clusters.json"
+
+    @property
+    def atlas_file(self) -> Path:
+        return self.root / "atlas.json"
 
     @property
     def domains(self) -> Path:

@@ -1,17 +1,19 @@
-"""clusters.json and domain.yaml: what an organisation writes, as frozen records with a sentence under each field.
+"""clusters.json, domain.yaml and atlas.json: what an organisation writes, as frozen records with a sentence under each field.
 
 A new model is an entry, a new domain a folder; everything downstream (the vLLM command line, the training plan, the prompts, the suite, the
 grading) is derived from these records at run time. Loading never guesses: an unknown key, a wrong type or a dangling name raises
 ConfigInvalid or DomainInvalid with the file, the path inside it, the value found and what was expected. The JSON schemas in `docs/` are
 generated from these classes.
 
-Everybody imports from here. Inside: `clusters.py` and `models.py` are clusters.json, `domain.py`, `judging.py` and `checks.py` are domain.yaml.
+Everybody imports from here. Inside: `clusters.py` and `models.py` are clusters.json, `domain.py`, `judging.py` and `checks.py` are domain.yaml,
+`atlas.py` is atlas.json.
 
 Not here: reading the rows of a domain (`engine/evaluate/compile.py`), and keeping state (`engine/store`).
 """
 
 from __future__ import annotations
 
+from engine.config.atlas import Accelerator, AcceleratorPrice, AtlasFile, Attention, CachedLayers, CatalogueModel, Experts, NumberType
 from engine.config.checks import (
     Check,
     ChoiceCheck,
@@ -47,8 +49,14 @@ from engine.config.values import Device, Identifier, Share, SignatureLevel, Sign
 
 __all__ = [
     "SIGNED_STATES",
+    "Accelerator",
+    "AcceleratorPrice",
     "Acceptance",
+    "AtlasFile",
+    "Attention",
     "Budget",
+    "CachedLayers",
+    "CatalogueModel",
     "Check",
     "ChoiceCheck",
     "Cluster",
@@ -66,6 +74,7 @@ __all__ = [
     "Evaluation",
     "ExactCheck",
     "Expansion",
+    "Experts",
     "GroundedCheck",
     "Host",
     "HourlyPrice",
@@ -79,6 +88,7 @@ __all__ = [
     "Money",
     "NoHarm",
     "NotContainsCheck",
+    "NumberType",
     "NumericCheck",
     "Output",
     "PackageWeights",

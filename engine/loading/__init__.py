@@ -1,4 +1,4 @@
-"""Reading clusters.json and domain.yaml: from bytes that somebody wrote to records that everything else may trust.
+"""Reading clusters.json, domain.yaml and atlas.json: from bytes that somebody wrote to records that everything else may trust.
 
 Promises: what is returned is valid in itself and in its cross references; everything else is ConfigInvalid or DomainInvalid with the file,
 the path inside it, the value found and what was expected, for every problem (the first few are listed). Nothing is guessed: `"3"` is not a
@@ -16,19 +16,22 @@ from __future__ import annotations
 
 from engine.loading.domains import domain_problems, schema_at
 from engine.loading.plain_yaml import parse_yaml
-from engine.loading.saving import insert_entry, save_cluster, save_model
-from engine.loading.workspace import domain_names, find_workspace, load_clusters, load_domain, parse_domain, parse_profile
+from engine.loading.saving import insert_entry, save_catalogue_model, save_cluster, save_model
+from engine.loading.workspace import domain_names, find_workspace, load_atlas, load_clusters, load_domain, parse_atlas, parse_domain, parse_profile
 
 __all__ = [
     "domain_names",
     "domain_problems",
     "find_workspace",
     "insert_entry",
+    "load_atlas",
     "load_clusters",
     "load_domain",
+    "parse_atlas",
     "parse_domain",
     "parse_profile",
     "parse_yaml",
+    "save_catalogue_model",
     "save_cluster",
     "save_model",
     "schema_at",

@@ -10,7 +10,7 @@ from engine.errors import BadInput, ConfigInvalid, DomainInvalid
 
 LISTED_PROBLEMS = 5
 
-FileKind = Literal["clusters", "domain"]
+FileKind = Literal["clusters", "domain", "atlas"]
 
 
 class Problem(NamedTuple):
@@ -34,8 +34,8 @@ def refusal(kind: FileKind, label: str, problems: list[Problem]) -> BadInput:
     """ConfigInvalid or DomainInvalid with the first few problems in sentences; `label` names the file."""
     listed = problems[:LISTED_PROBLEMS]
     more = f"; and {len(problems) - len(listed)} more" if len(problems) > len(listed) else ""
-    error = ConfigInvalid if kind == "clusters" else DomainInvalid
-    schema = "docs/schema/clusters.schema.json" if kind == "clusters" else "docs/schema/domain.schema.json"
+    error = DomainInvalid if kind == "domain" else ConfigInvalid
+    schema = f"docs/schema/{kind}.schema.json"
     return error(
         f"{label}: " + "; ".join(problem.sentence() for problem in listed) + more,
         next_step=f"Correct {label} at {listed[0].path or 'the place named'}; every field is described in {schema}.",

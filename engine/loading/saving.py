@@ -1,4 +1,4 @@
-"""Adding an entry to clusters.json: every other character of the file stays as somebody wrote it."""
+"""Adding an entry to clusters.json or to atlas.json: every other character of the file stays as somebody wrote it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from engine.base.files import write_atomic
 from engine.base.ids import check_identifier
 from engine.base.paths import Workspace
-from engine.config import Cluster, Profile
+from engine.config import CatalogueModel, Cluster, Profile
 from engine.errors import DuplicateId
-from engine.loading.workspace import load_clusters, parse_clusters, read_clusters
+from engine.loading.workspace import load_atlas, load_clusters, parse_atlas, parse_clusters, read_clusters
 
 _saving = threading.Lock()
 """Two requests that add an entry at once both find it in the file afterwards."""
@@ -33,6 +33,28 @@ def save_cluster(workspace: Workspace, name: str, cluster: Cluster) -> None:
     check_identifier(name, "cluster name")
     with _saving:
         _save_entry(workspace, "clusters", name, cluster)
+
+
+def save_catalogue_model(workspace: Workspace, name: str, model: CatalogueModel) -> None:
+    """Adds one model to atlas.json, which is made where there is none. The same entry again changes nothing; another one is DuplicateId."""
+    path = workspace.atlas_file
+    with _saving:
+        existing = load_atlas(workspace).models.get(name)
+        if existing == model:
+            return
+        if existing is not None:
+            raise DuplicateId(
+                f"atlas.json already has another entry models.{name}",
+                next_step=f"Choose another name, or edit models.{name} in atlas.json by hand.",
+                section="models",
+                name=name,
+            )
+        text = path.read_text() if path.is_file() else '{\n  "schema_version": 1\n}\n'
+        if "models" not in json.loads(text):
+            text = text.replace("{", '{\n  "models": {}' + ("," if json.loads(text) else ""), 1)
+        data = insert_entry(text, "models", name, _as_written(model)).encode()
+        parse_atlas(data, path.name)
+        write_atomic(path, data, mode=stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o644)
 
 
 def _save_entry(workspace: Workspace, section: str, name: str, entry: BaseModel) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from engine.base.files import inside, parse_strict
 from engine.base.ids import check_identifier
 from engine.base.paths import Workspace
-from engine.config import ClustersFile, DomainFile, Profile
+from engine.config import AtlasFile, ClustersFile, DomainFile, Profile
 from engine.errors import NotFound
 from engine.loading.clusters import cluster_problems, profile_problems
 from engine.loading.domains import domain_problems, row_file_problems
@@ -24,6 +24,7 @@ from engine.loading.validation import as_json, validate
 
 MAX_CLUSTERS_BYTES = 4 << 20
 MAX_DOMAIN_BYTES = 1 << 20
+MAX_ATLAS_BYTES = 4 << 20
 
 
 def find_workspace(start: Path) -> Workspace:
@@ -82,14 +83,23 @@ def parse_profile(name: str, profile: Mapping[str, Any]) -> Profile:
     return checked
 
 
+def load_atlas(workspace: Workspace) -> AtlasFile:
+    """atlas.json, checked; without one, nothing of the workspace's own."""
+    path = workspace.atlas_file
+    return parse_atlas(_read("atlas", path.name, path, MAX_ATLAS_BYTES), path.name) if path.is_file() else AtlasFile()
+
+
+@lru_cache(maxsize=8)
+def parse_atlas(data: bytes, label: str) -> AtlasFile:
+    """Entries of the atlas, checked; `label` names the file in errors."""
+    file: AtlasFile = validate("atlas", label, AtlasFile, json.dumps(_parsed_json("atlas", label, data)))
+    return file
+
+
 @lru_cache(maxsize=8)
 def parse_clusters(data: bytes) -> ClustersFile:
     """clusters.json, checked in itself."""
-    try:
-        value = parse_strict(data)
-    except ValueError as error:
-        raise refusal("clusters", "clusters.json", [Problem("", _spelling(error), "a JSON document")]) from None
-    clusters: ClustersFile = validate("clusters", "clusters.json", ClustersFile, json.dumps(value))
+    clusters: ClustersFile = validate("clusters", "clusters.json", ClustersFile, json.dumps(_parsed_json("clusters", "clusters.json", data)))
     refuse("clusters", "clusters.json", list(cluster_problems(clusters)))
     return clusters
 
@@ -104,6 +114,13 @@ def parse_domain(data: bytes, label: str) -> DomainFile:
     domain: DomainFile = validate("domain", label, DomainFile, as_json("domain", label, value))
     refuse("domain", label, list(domain_problems(domain)))
     return domain
+
+
+def _parsed_json(kind: FileKind, label: str, data: bytes) -> Any:
+    try:
+        return parse_strict(data)
+    except ValueError as error:
+        raise refusal(kind, label, [Problem("", _spelling(error), "a JSON document")]) from None
 
 
 def read_clusters(path: Path) -> bytes:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES = ("base", "store", "jobs", "fleet", "generate", "evaluate", "diagnose", "curate", "train", "iterate", "promote", "serve", "escalate")
+STAGES = ("base", "store", "jobs", "fleet", "generate", "evaluate", "diagnose", "curate", "train", "iterate", "promote", "serve", "escalate", "atlas")
 ABOVE = ("views", "showing", "operations", "engine")
 """What stands over the stages, in order: the records that are answered, making them, what the operations do, the facade."""
 HEAVY = frozenset({"torch", "transformers", "trl", "peft", "vllm", "sklearn", "bayes_opt", "datasets", "accelerate", "bitsandbytes", "mlflow"})

@@ -1,0 +1,189 @@
+"""Every combination of models, accelerators, quantisations and loads at once: what each takes, how fast it answers, and how sure that is. Pure.
+
+All arrays of a `Grid` have the axes model, accelerator, quantisation, concurrency; NaN where something is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.atlas.calibration import Calibration, Fit, Standing, constants_of
+from engine.atlas.corrections import Load, factor
+from engine.atlas.physics.arrays import Cards, Floats, Models, Weights, Workload, along
+from engine.atlas.physics.memory import cache_bytes, cache_share, pool_bytes, sequences_that_fit, weights_bytes
+from engine.atlas.physics.quantisations import QUANTISATIONS
+from engine.atlas.physics.speed import cached_prompt, first_token_seconds, seconds_per_token, tokens_per_second
+from engine.atlas.shapes import shape_of
+from engine.config import Accelerator, CatalogueModel
+
+MODEL, ACCELERATOR, QUANTISATION, CONCURRENCY = range(4)
+HOST_RESERVE_GIB = 8.0
+"""What a machine whose memory is also its accelerator's keeps for itself: an operating system, a browser and an editor; an assumption."""
+STANDINGS: tuple[Standing, ...] = ("measured_setting", "new_model", "new_accelerator")
+
+
+class Asked(NamedTuple):
+    """How the models are to be served."""
+
+    prompt: float = 1024
+    """Tokens."""
+    answer: float = 256
+    tensor: int = 1
+    """Accelerators that one copy of a model is split over."""
+    engine: str = "vllm"
+    utilisation: float = 0.9
+    """Share of the memory that the server may take."""
+    cache_bits: float = 16
+    hit_share: float = 0
+    """Share of each prompt that the prefix cache holds."""
+
+    @property
+    def context(self) -> float:
+        """Tokens of a whole sequence."""
+        return self.prompt + self.answer
+
+
+class Estimates(NamedTuple):
+    """A value with the interval that nine of ten measurements lay in, relative to their estimates."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+class Grid(NamedTuple):
+    """What came out."""
+
+    weights: Estimates
+    """Bytes of all weights."""
+    cache: Floats
+    """Bytes that one sequence of the whole length keeps, on all cards together."""
+    needed: Estimates
+    """Bytes that each card must have: its share of weights and caches of all sequences in flight, and the server's overhead."""
+    sequences: Floats
+    """Whole sequences that fit at once; 0: the model does not fit."""
+    fits: NDArray[np.bool_]
+    """All sequences in flight are held, even where the memory comes out as large as the interval allows."""
+    tpot: Estimates
+    """Seconds between two tokens of an answer."""
+    ttft: Estimates
+    """Seconds to the first token."""
+    throughput: Estimates
+    """Answer tokens a second, of all requests."""
+    standing: NDArray[np.int64]
+    """Which of STANDINGS an estimate has."""
+
+
+def grid(
+    models: Sequence[CatalogueModel],
+    accelerators: Mapping[str, Accelerator],
+    quantisations: Sequence[str],
+    concurrencies: Sequence[float],
+    asked: Asked,
+    fitted: Calibration,
+) -> Grid:
+    """Everything about every combination."""
+    held = [QUANTISATIONS[name] for name in quantisations]
+    columns = along(Models.of(models), MODEL, 4)
+    weights = along(Weights.of(held), QUANTISATION, 4)
+    cards = _cards(list(accelerators.values()), held)
+    concurrency = np.reshape(np.array(concurrencies, dtype=float), (1, 1, 1, -1))
+    full = Workload(np.array(asked.prompt), np.array(asked.answer), concurrency)
+    read = full._replace(prompt=cached_prompt(full.prompt, np.array(asked.hit_share)))
+    tensor, bits = np.array(float(asked.tensor)), np.array(asked.cache_bits)
+
+    weight, overhead = _weights(columns, weights, held, fitted), fitted.memory.overhead_bytes
+    cache = cache_bytes(columns, np.array(asked.context), bits)
+    caches = cache * cache_share(columns, tensor) * concurrency
+    taken = ((weight.value, overhead.value), (weight.low, overhead.low), (weight.high, overhead.high))
+    needed = Estimates(*(share / tensor + caches + beside for share, beside in taken))
+    pool = pool_bytes(weight.value, cards, np.array(asked.utilisation), tensor, np.array(overhead.value))
+    sequences = sequences_that_fit(pool, columns, np.array(asked.context), bits, tensor)
+
+    standing = _standing(models, accelerators, quantisations, asked.engine, fitted)
+    shape = np.broadcast_shapes(needed.value.shape, cards.operations.shape, concurrency.shape)
+    tpot_fit, ttft_fit = fitted.quantities["tpot"], fitted.quantities["ttft"]
+    tpot = seconds_per_token(columns, weights, cards, full, constants_of(tpot_fit), bits, tensor)
+    ttft = first_token_seconds(columns, cards, read, constants_of(ttft_fit), tensor)
+    where = (models, accelerators, quantisations, Load(concurrency, tensor, read.prompt, full.answer), asked.engine)
+    tpot_known, ttft_known = (
+        _interval(_corrected(np.array(np.broadcast_to(value, shape)), fit, *where), fit, standing)
+        for value, fit in ((tpot, tpot_fit), (ttft, ttft_fit))
+    )
+    rates = [tokens_per_second(*pair, full) for pair in zip(ttft_known, tpot_known, strict=True)]
+    return Grid(
+        weights=weight,
+        cache=cache,
+        needed=needed,
+        sequences=np.broadcast_to(sequences, (*shape[:3], 1)),
+        fits=np.broadcast_to(needed.high <= asked.utilisation * cards.memory, shape),
+        tpot=tpot_known,
+        ttft=ttft_known,
+        throughput=Estimates(rates[0], rates[2], rates[1]),
+        standing=standing,
+    )
+
+
+def _cards(accelerators: list[Accelerator], held: Sequence[object]) -> Cards:
+    cards = Cards.of(accelerators, held)  # type: ignore[arg-type]
+    reserve = np.array([HOST_RESERVE_GIB * 2**30 if card.unified_memory else 0.0 for card in accelerators])
+    laid = along(cards._replace(memory=cards.memory - reserve, operations=cards.bandwidth), ACCELERATOR, 4)
+    return laid._replace(operations=cards.operations[None, :, :, None])
+
+
+def _weights(columns: Models, weights: Weights, held: Sequence[object], fitted: Calibration) -> Estimates:
+    computed = weights_bytes(columns, weights)
+    ranges = [fitted.memory.weights["16" if bits > 8 else "8" if bits > 5 else "4"] for bits in weights.bits.reshape(-1)]
+    return Estimates(*(computed * np.reshape([getattr(each, edge) for each in ranges], (1, 1, -1, 1)) for edge in Estimates._fields))
+
+
+def _standing(
+    models: Sequence[CatalogueModel], accelerators: Mapping[str, Accelerator], quantisations: Sequence[str], engine: str, fitted: Calibration
+) -> NDArray[np.int64]:
+    """How near each combination lies to what was measured (index into STANDINGS), by time per token."""
+    corrections = [each.setting for each in fitted.quantities["tpot"].corrections]
+    measured_cards = {each.accelerator for each in corrections}
+    near = np.array([1 if name in measured_cards else 2 for name in accelerators])
+    result = np.array(np.broadcast_to(near[None, :, None, None], (len(models), len(accelerators), len(quantisations), 1)))
+    for place in _places(models, accelerators, quantisations, engine, fitted.quantities["tpot"]).values():
+        result[np.ix_(*place, [0])] = 0
+    return result
+
+
+def _places(
+    models: Sequence[CatalogueModel], accelerators: Mapping[str, Accelerator], quantisations: Sequence[str], engine: str, fit: Fit
+) -> dict[int, tuple[list[int], list[int], list[int]]]:
+    """Where each correction applies: its number, and the models, accelerators and quantisations."""
+    shapes, cards = [shape_of(model) for model in models], list(accelerators)
+    found = {}
+    for number, each in enumerate(fit.corrections):
+        of_shape = [at for at, shape in enumerate(shapes) if shape == each.shape]
+        if of_shape and each.engine == engine and each.accelerator in accelerators and each.quantisation in quantisations:
+            found[number] = (of_shape, [cards.index(each.accelerator)], [list(quantisations).index(each.quantisation)])
+    return found
+
+
+def _corrected(
+    values: Floats,
+    fit: Fit,
+    models: Sequence[CatalogueModel],
+    accelerators: Mapping[str, Accelerator],
+    quantisations: Sequence[str],
+    load: Load,
+    engine: str,
+) -> Floats:
+    for number, place in _places(models, accelerators, quantisations, engine, fit).items():
+        there = np.ix_(*place, range(values.shape[CONCURRENCY]))
+        values[there] *= factor(load, np.array(fit.corrections[number].coefficients)).reshape(-1)
+    return values
+
+
+def _interval(values: Floats, fit: Fit, standing: NDArray[np.int64]) -> Estimates:
+    low, high = (np.array([getattr(fit.errors[name], edge) for name in STANDINGS])[standing] for edge in ("low", "high"))
+    return Estimates(values, values * low, values * high)
+
+

@@ -1,0 +1,120 @@
+"""How fast a model answers: a roofline with fitted efficiencies, and what a layer costs beside it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.atlas.physics.arrays import Cards, Floats, Models, Weights, Workload
+from engine.atlas.physics.memory import cache_bytes, cache_share
+
+ACTIVATION_BYTES = 2.0
+"""Of an element that cards exchange."""
+LINK_EFFICIENCY = 0.6
+"""Share of a link's rate that an all-reduce of small messages reaches; not fitted apart from the time of a layer."""
+SHARPNESS = 4.0
+"""The exponent of the smooth maximum of memory and compute time: near the ridge both slow a kernel."""
+
+
+class Constants(NamedTuple):
+    """What is fitted on measurements, as a set: single values trade against each other and mean little alone."""
+
+    weight_efficiency: float
+    """Share of the memory's bandwidth while weights are read."""
+    cache_efficiency: float
+    """The same while caches are read."""
+    decode_efficiency: float
+    """Share of the card's arithmetic in decoding."""
+    prefill_efficiency: float
+    """The same while prompts are read."""
+    layer_us: float
+    """Microseconds of a layer beside reading and computing: launches, small kernels."""
+    layer_us_per_doubling: float
+    """More for each doubling of the cards that share a layer: waiting for one another."""
+    moe_layer_us: float
+    """More for a layer with experts: routing, gathering."""
+    sequence_us: float
+    """Microseconds of a step for each sequence: sampling, bookkeeping."""
+    first_token_ms: float
+    """Milliseconds from a request to the start of its prefill on an idle server."""
+    queueing: float
+    """Share of the other requests' prefills that one waits for before its first token."""
+
+
+def experts_read(models: Models, concurrency: Floats) -> Floats:
+    """Experts of a layer that a step of so many sequences reads: E (1 - (1 - k/E)^B), each token choosing k of E without preference."""
+    share = models.experts_per_token / models.experts
+    read: Floats = models.experts * (1 - (1 - share) ** concurrency)
+    return read
+
+
+def read_bytes(models: Models, weights: Weights, concurrency: Floats) -> Floats:
+    """Weights that one step reads."""
+    output = np.minimum(models.embedding, models.always_read)
+    quantised = models.always_read - output + models.moe_layers * experts_read(models, concurrency) * models.expert
+    read: Floats = (quantised * weights.bits + output * weights.unquantised_bits) / 8
+    return read
+
+
+def step_seconds(
+    models: Models, weights: Weights, cards: Cards, work: Workload, constants: Constants, cache_bits: Floats, tensor: Floats
+) -> Floats:
+    """One decoding step of all sequences in flight.
+
+    The roofline (Williams et al., 2009): bytes over bandwidth against operations over arithmetic, then what layers cost beside both, and a ring
+    all-reduce of the activations twice a layer, 2 (n-1)/n of them over the link (Megatron-LM, arXiv 1909.08053, section 3).
+    """
+    held = cache_bytes(models, work.context, cache_bits) * cache_share(models, tensor) * work.concurrency
+    reading = read_bytes(models, weights, work.concurrency) / tensor / (cards.bandwidth * constants.weight_efficiency)
+    reading = reading + held / (cards.bandwidth * constants.cache_efficiency)
+    computing = 2 * models.active * work.concurrency / (cards.operations * tensor * constants.decode_efficiency)
+    roofline = (reading**SHARPNESS + computing**SHARPNESS) ** (1 / SHARPNESS)
+    beside = models.layers * (constants.layer_us + constants.layer_us_per_doubling * np.log2(tensor))
+    beside = beside + models.moe_layers * constants.moe_layer_us + constants.sequence_us * work.concurrency
+    exchanged = 2 * models.layers * work.concurrency * models.hidden * ACTIVATION_BYTES * 2 * (tensor - 1) / tensor
+    exchanging = np.where(tensor > 1, exchanged / (LINK_EFFICIENCY * cards.link), 0.0)
+    seconds: Floats = roofline + beside * 1e-6 + exchanging
+    return seconds
+
+
+def prefill_seconds(models: Models, cards: Cards, prompt: Floats, constants: Constants, tensor: Floats) -> Floats:
+    """Reading one prompt: two operations a parameter and token (Kaplan et al., arXiv 2001.08361, section 2.1), attention itself left out."""
+    return 2 * models.active * prompt / (cards.operations * tensor * constants.prefill_efficiency)
+
+
+def seconds_per_token(
+    models: Models, weights: Weights, cards: Cards, work: Workload, constants: Constants, cache_bits: Floats, tensor: Floats
+) -> Floats:
+    """TPOT: the time between two tokens of one answer, other requests' prompts being read between steps.
+
+    In the steady state each sequence in flight brings one prompt per answer, so a step carries concurrency / answer of them.
+    """
+    step = step_seconds(models, weights, cards, work, constants, cache_bits, tensor)
+    return step + work.concurrency * prefill_seconds(models, cards, work.prompt, constants, tensor) / work.answer
+
+
+def first_token_seconds(models: Models, cards: Cards, work: Workload, constants: Constants, tensor: Floats) -> Floats:
+    """TTFT: overhead, one's own prefill, and a share of the others'."""
+    prefill = prefill_seconds(models, cards, work.prompt, constants, tensor)
+    return constants.first_token_ms * 1e-3 + prefill * (1 + constants.queueing * (work.concurrency - 1))
+
+
+def tokens_per_second(first_token: Floats, per_token: Floats, work: Workload) -> Floats:
+    """Answer tokens of all requests in flight, in the steady state: each takes its first token's time and then its others'."""
+    return work.concurrency * work.answer / (first_token + np.maximum(work.answer - 1, 0) * per_token)
+
+
+def speculated_speedup(accepted: Floats, drafted: Floats, draft_cost: Floats) -> Floats:
+    """How much faster decoding is with `drafted` tokens guessed ahead, each right with chance `accepted` and costing `draft_cost` of a step:
+    (1 - a^(n+1)) / ((1 - a) (n c + 1)) (Leviathan et al., arXiv 2211.17192, theorem 3.8). It holds while a step is bound by memory; below 1 it
+    slows."""
+    accepted = np.minimum(accepted, 1 - 1e-12)
+    speedup: Floats = (1 - accepted ** (drafted + 1)) / ((1 - accepted) * (drafted * draft_cost + 1))
+    return speedup
+
+
+def cached_prompt(prompt: Floats, hit_share: Floats) -> Floats:
+    """Tokens of a prompt that are left to read when so large a share of it is found in the prefix cache; the last one is always read."""
+    left: Floats = np.maximum(prompt * (1 - hit_share), np.minimum(prompt, 1.0))
+    return left

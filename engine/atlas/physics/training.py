@@ -1,0 +1,69 @@
+"""Memory and time of fine-tuning a model on one accelerator, or on each of several that hold a copy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.atlas.physics.arrays import Cards, Floats, Models, Weights
+from engine.atlas.physics.memory import weights_bytes
+
+TRAINABLE_BYTES = 16.0
+"""Of a trained parameter under Adam in mixed precision: 2 + 2 for weight and gradient, 12 for the 32-bit copy and two moments (ZeRO,
+arXiv 1910.02054, section 3.1)."""
+LAYER_ACTIVATIONS = 34.0
+"""Bytes for each token and hidden unit that a layer keeps for its backward pass, in 16 bits with fused attention (Korthikanti et al.,
+arXiv 2205.05198, equation 1, without the term of the attention scores)."""
+CHECKPOINT_BYTES = 2.0
+"""The same with gradient checkpointing: the input of each layer; one layer at a time is computed anew."""
+LOGIT_BYTES = 8.0
+"""For each token and word of the vocabulary: logits in 16 bits, their gradient in 16, and a copy in 32 for the softmax."""
+RUNTIME_BYTES = 0.7 * 2**30
+"""What CUDA and PyTorch take for themselves: fitted by eye on litgpt's table."""
+
+
+class Tuning(NamedTuple):
+    """How a model is tuned; columns."""
+
+    trainable: Floats
+    """Parameters that learn: all, or those of an adapter."""
+    tokens: Floats
+    """Of one micro batch: rows x length."""
+    checkpointing: Floats
+    """1 where activations are computed anew, 0 where they are kept."""
+    logits_at_once: Floats
+    """Share of the tokens whose logits are held together: 1 in a plain loss, 1/8 in a chunked one (torchtune's default, and what others' fused losses
+    come near)."""
+
+
+def adapter_parameters(models: Models, rank: Floats) -> Floats:
+    """Of LoRA on every linear layer (Hu et al., arXiv 2106.09685): rank x (inputs + outputs) of each matrix, taken as square root of what a layer
+    holds on both sides: exact for square matrices, within a third for those of published models."""
+    matrices = 7.0
+    each = (models.parameters - models.embedding) / models.layers / matrices
+    total: Floats = models.layers * matrices * rank * 2 * np.sqrt(each)
+    return total
+
+
+def activation_bytes(models: Models, tuning: Tuning) -> Floats:
+    """What the forward pass leaves for the backward pass."""
+    layer = LAYER_ACTIVATIONS * tuning.tokens * models.hidden
+    kept = CHECKPOINT_BYTES * tuning.tokens * models.hidden * models.layers + layer
+    return np.where(tuning.checkpointing > 0, kept, layer * models.layers)
+
+
+def training_bytes(models: Models, weights: Weights, tuning: Tuning, vocabulary: Floats) -> Floats:
+    """The peak: frozen or trained weights, optimiser, activations, logits, runtime."""
+    learning = TRAINABLE_BYTES * tuning.trainable
+    full = tuning.trainable >= models.parameters
+    held = np.where(full, 0.0, weights_bytes(models, weights))
+    return held + learning + activation_bytes(models, tuning) + LOGIT_BYTES * tuning.tokens * tuning.logits_at_once * vocabulary + RUNTIME_BYTES
+
+
+def training_seconds(models: Models, cards: Cards, tokens: Floats, tuning: Tuning, efficiency: Floats) -> Floats:
+    """Over so many tokens in all: two operations a parameter forward, two backward for what flows through, two more for the gradients of what
+    learns, and two again where activations are computed anew."""
+    share = np.minimum(1.0, tuning.trainable / models.parameters)
+    operations = (4 + 2 * share + 2 * tuning.checkpointing) * models.active * tokens
+    return operations / (cards.operations * efficiency)

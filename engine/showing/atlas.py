@@ -1,0 +1,110 @@
+"""Models of the atlas as people and agents read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from engine.atlas.calibration import Calibration
+from engine.atlas.grid import STANDINGS, Estimates, Grid
+from engine.atlas.physics.quantisations import QUANTISATIONS
+from engine.config import CatalogueModel
+from engine.views import Expected, ModelLine, ModelSheet
+
+GIB = float(2**30)
+MIB = float(2**20)
+TOKENS = 1024
+CACHE_BYTES = 2.0
+STANDING_WORDS = {
+    "measured_setting": "measured: this shape of model on this accelerator under this engine, at other loads",
+    "new_model": "foretold: this accelerator was measured with other models",
+    "new_accelerator": "foretold: nothing was measured on this accelerator",
+}
+
+
+def model_line(name: str, model: CatalogueModel, at: int, figures: Grid, *, hardware: bool) -> ModelLine:
+    """One line; `at` is the model's place in the figures, which hold one accelerator, quantisation and load."""
+    return ModelLine(**_common(name, model, at, figures, hardware=hardware))  # type: ignore[arg-type]
+
+
+def model_sheet(name: str, model: CatalogueModel, at: int, figures: Grid, weights: Mapping[str, Estimates], *, hardware: bool) -> ModelSheet:
+    """All of it; `weights` by quantisation, in bytes, each model at its place."""
+    return ModelSheet(
+        **_common(name, model, at, figures, hardware=hardware),  # type: ignore[arg-type]
+        name=model.name,
+        family=model.family,
+        layers=model.layers,
+        hidden_size=model.hidden_size,
+        vocabulary=model.vocabulary,
+        attention=attention_in_words(model),
+        experts=_experts_in_words(model),
+        languages=model.languages,
+        weights_gib_by_quantisation={each: known for each in weights if (known := _expected(weights[each], at, 1 / GIB)) is not None},
+        source=model.source,
+        sources=model.sources,
+        note=model.note,
+    )
+
+
+def _common(name: str, model: CatalogueModel, at: int, figures: Grid, *, hardware: bool) -> dict[str, object]:
+    active = model.active_parameters_billion
+    sequences = figures.sequences[at, 0, 0, 0] if hardware else np.nan
+    weights = _expected(figures.weights, at, 1 / GIB)
+    return {
+        "model": name,
+        "parameters_billion": model.parameters_billion,
+        "active_parameters_billion": None if active == model.parameters_billion else active,
+        "architecture": model.architecture,
+        "context_tokens": model.context_tokens,
+        "licence": model.licence,
+        "tasks": model.tasks,
+        "release": model.release,
+        "weights_gib": weights and weights.value,
+        "cache_mib_per_1k_tokens": round(sum(each.elements_per_token for each in model.attention.cached) * TOKENS * CACHE_BYTES / MIB, 2) or None,
+        "sequences": None if np.isnan(sequences) else int(sequences),
+        "tokens_per_second": _expected(figures.throughput, at, 1.0) if hardware and sequences > 0 else None,
+        "confidence": model.confidence,
+    }
+
+
+def attention_in_words(model: CatalogueModel) -> str:
+    """What is kept of a context, layer by layer."""
+    parts = []
+    for each in model.attention.cached:
+        kept = f"a latent of {each.latent}" if each.latent else f"{each.kv_heads} heads of {each.head_dim}"
+        parts.append(f"{each.layers} layers: {kept}" + (f", the last {each.window} tokens" if each.window else ""))
+    if model.attention.state_elements:
+        parts.append(f"a state of {model.attention.state_elements} elements")
+    return "; ".join([model.attention.kind, *parts, *([model.attention.note] if model.attention.note else [])])
+
+
+def _experts_in_words(model: CatalogueModel) -> str | None:
+    experts = model.experts
+    if experts is None:
+        return None
+    shared = f" and {experts.shared_experts} shared" if experts.shared_experts else ""
+    return f"{experts.experts_per_token} of {experts.experts}{shared} in {experts.moe_layers or '?'} layers"
+
+
+def _expected(estimates: Estimates, at: int, scale: float) -> Expected | None:
+    value, low, high = (float(np.asarray(part)[min(at, part.shape[0] - 1), 0, 0, 0]) * scale for part in estimates)
+    return None if np.isnan(value) else Expected(value=_digits(value), low=_digits(low), high=_digits(high))
+
+
+def _digits(value: float) -> float:
+    """Three that count: more would be noise."""
+    return float(f"{value:.3g}")
+
+
+def standing_in_words(figures: Grid, at: int, fitted: Calibration) -> str:
+    """How near the first estimates lie to what was measured, and how wrong such were."""
+    name = STANDINGS[int(figures.standing[at, 0, 0, 0])]
+    error = fitted.quantities["tpot"].errors[name]
+    wrong = f"of {error.n} measurements foretold so, half were within {error.median:.0%} (time a token), nine of ten within {error.p90:.0%}"
+    return f"{STANDING_WORDS[name]}; {wrong}"
+
+
+def quantisation_names() -> tuple[str, ...]:
+    """All that there are."""
+    return tuple(QUANTISATIONS)

@@ -1,0 +1,212 @@
+"""The formulas: known values where a source gives them, and what must hold whatever the numbers are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.atlas.catalogue import catalogue
+from engine.atlas.physics import textbook
+from engine.atlas.physics.arrays import GIB, Cards, Floats, Models, Weights, Workload
+from engine.atlas.physics.cost import usd_per_million_tokens, usd_per_request
+from engine.atlas.physics.memory import cache_bytes, cache_share, pool_bytes, sequences_that_fit, weights_bytes
+from engine.atlas.physics.quantisations import QUANTISATIONS
+from engine.atlas.physics.speed import (
+    Constants,
+    cached_prompt,
+    experts_read,
+    first_token_seconds,
+    prefill_seconds,
+    seconds_per_token,
+    speculated_speedup,
+    step_seconds,
+    tokens_per_second,
+)
+from engine.atlas.physics.training import Tuning, activation_bytes, adapter_parameters, training_bytes, training_seconds
+
+ATLAS = catalogue()
+CONSTANTS = Constants(0.7, 0.4, 0.6, 0.6, 20.0, 15.0, 30.0, 0.2, 80.0, 0.2)
+LLAMA, LLAMA_70B = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-70B-Instruct"
+KNOWN = sorted(name for name, model in ATLAS.models.items() if not np.isnan(sum(column[0] for column in Models.of([model]))))
+H100 = Cards.of([ATLAS.accelerators["H100 SXM 80GB"]], [QUANTISATIONS["bf16"]])
+H100 = H100._replace(operations=H100.operations[:, 0])
+
+
+def models(*names: str) -> Models:
+    return Models.of([ATLAS.models[name] for name in names])
+
+
+def held(name: str) -> Weights:
+    return Weights.of([QUANTISATIONS[name]])
+
+
+def column(*values: float) -> Floats:
+    return np.array(values, dtype=float)
+
+
+BITS, ONE = column(16), column(1)
+
+
+# ---- memory --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_weights_of_a_model_come_to_what_its_server_logs() -> None:
+    """vLLM logs 14.99 GiB for Llama 3.1 8B in bf16 (`bench/measured.json`, vllm_memory-004)."""
+    assert weights_bytes(models(LLAMA), held("bf16"))[0] / GIB == pytest.approx(14.99, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "per_token"),
+    [
+        (LLAMA, 2 * 32 * 8 * 128 * 2),  # grouped heads
+        ("deepseek-ai/DeepSeek-V3", 61 * (512 + 64) * 2),  # a latent, kept once
+        ("Qwen/Qwen3.5-27B", 2 * 16 * 4 * 256 * 2),  # one layer in four attends
+    ],
+)
+def test_a_token_keeps_what_the_layers_that_attend_keep(name: str, per_token: int) -> None:
+    kept = cache_bytes(models(name), column(2000), BITS) - cache_bytes(models(name), column(1000), BITS)
+    assert kept[0] == per_token * 1000
+
+
+def test_a_window_forgets_and_a_state_does_not_grow() -> None:
+    windowed = models("openai/gpt-oss-20b")
+    grown = [cache_bytes(windowed, column(tokens), BITS)[0] for tokens in (64, 128, 1128)]
+    assert grown[1] == 2 * grown[0]
+    assert grown[2] - grown[1] == 1000 * windowed.kv_elements[0] * 2, "beyond 128 tokens half of the layers keep no more"
+    hybrid = models("Qwen/Qwen3.5-27B")
+    assert cache_bytes(hybrid, column(0), BITS)[0] == hybrid.state_elements[0] * 2
+
+
+def test_heads_are_split_over_cards_as_far_as_there_are_any_and_a_latent_is_not() -> None:
+    shares = cache_share(models(LLAMA, "deepseek-ai/DeepSeek-V3"), column(16, 16))
+    assert shares.tolist() == [1 / 8, 1]
+
+
+@given(st.sampled_from(KNOWN), st.floats(1, 1e6), st.floats(1, 1e6))
+def test_more_tokens_never_take_less(name: str, tokens: float, more: float) -> None:
+    one = models(name)
+    assert cache_bytes(one, column(tokens + more), BITS) >= cache_bytes(one, column(tokens), BITS)
+
+
+@given(st.sampled_from(KNOWN))
+def test_fewer_bits_never_weigh_more(name: str) -> None:
+    one = models(name)
+    by_bits = sorted(QUANTISATIONS.values(), key=lambda each: each.bits)
+    weighed = [weights_bytes(one, held(each.name))[0] for each in by_bits]
+    assert weighed == sorted(weighed)
+
+
+def test_a_model_that_does_not_fit_holds_no_sequence() -> None:
+    pool = pool_bytes(weights_bytes(models(LLAMA_70B), held("bf16")), H100, column(0.9), ONE, column(1.5 * GIB))
+    assert pool[0] < 0
+    assert sequences_that_fit(pool, models(LLAMA_70B), column(2048), BITS, ONE)[0] == 0
+
+
+def test_what_no_source_says_stays_unknown() -> None:
+    unknown = models("CohereLabs/c4ai-command-r7b-12-2024")
+    work = Workload(column(1024), column(256), column(8))
+    assert np.isnan(cache_bytes(unknown, column(100), BITS))[0]
+    assert np.isnan(seconds_per_token(unknown, held("bf16"), H100, work, CONSTANTS, BITS, ONE))[0]
+    assert np.isnan(sequences_that_fit(column(1e9), unknown, column(100), BITS, ONE))[0]
+
+
+# ---- speed ---------------------------------------------------------------------------------------------------------------------------
+
+
+@given(st.sampled_from(KNOWN), st.floats(1, 512), st.floats(1.1, 4))
+def test_more_requests_never_make_a_step_faster_and_never_the_whole_slower(name: str, concurrency: float, more: float) -> None:
+    one = models(name)
+    few, many = (Workload(column(1024), column(256), column(each)) for each in (concurrency, concurrency * more))
+    steps = [step_seconds(one, held("fp8"), H100, work, CONSTANTS, BITS, ONE)[0] for work in (few, many)]
+    assert steps[1] >= steps[0] > 0
+    assert many.concurrency[0] / steps[1] >= few.concurrency[0] / steps[0] * (1 - 1e-9)
+
+
+def test_a_step_is_never_faster_than_its_weights_can_be_read() -> None:
+    work = Workload(column(1024), column(256), ONE)
+    step = step_seconds(models(LLAMA), held("bf16"), H100, work, CONSTANTS, BITS, ONE)
+    assert step[0] > 15e9 / 3350e9
+
+
+def test_one_request_reads_as_many_experts_as_a_token_chooses_and_many_read_nearly_all() -> None:
+    one = models("openai/gpt-oss-20b")
+    assert experts_read(one, ONE)[0] == pytest.approx(4)
+    assert experts_read(one, column(64))[0] == pytest.approx(32, rel=0.01)
+
+
+def test_the_time_to_the_first_token_grows_with_the_prompt_and_with_the_queue() -> None:
+    def first(prompt: float, concurrency: float) -> float:
+        return float(first_token_seconds(models(LLAMA), H100, Workload(column(prompt), column(1), column(concurrency)), CONSTANTS, ONE)[0])
+
+    assert 0.08 < first(128, 1) < first(1024, 1) < first(1024, 16)
+
+
+def test_throughput_is_requests_times_answers_over_the_time_of_one() -> None:
+    work = Workload(column(100), column(11), column(4))
+    assert tokens_per_second(column(1.0), column(0.1), work)[0] == pytest.approx(4 * 11 / 2.0)
+
+
+def test_a_cached_prefix_is_not_read_again_but_the_last_token_is() -> None:
+    assert cached_prompt(column(1000, 1000, 0.5), column(0.75, 1.0, 1.0)).tolist() == [250, 1, 0.5]
+
+
+def test_guessing_ahead_helps_by_as_much_as_is_known_of_it() -> None:
+    """Leviathan et al. give 2.44 tokens a step for three guesses of which 0.7 each are right, before their cost."""
+    assert speculated_speedup(column(0.7), column(3), column(0.0))[0] == pytest.approx((1 - 0.7**4) / 0.3)
+    assert speculated_speedup(column(0.1), column(5), column(0.3))[0] < 1
+    assert speculated_speedup(column(1.0), column(3), column(0.0))[0] == pytest.approx(4, rel=1e-6)
+
+
+# ---- training ------------------------------------------------------------------------------------------------------------------------
+
+
+def tuning(trainable: float, *, checkpointing: bool = True) -> Tuning:
+    return Tuning(column(trainable), column(2048), column(float(checkpointing)), ONE)
+
+
+def test_an_adapter_takes_less_than_all_and_kept_activations_more() -> None:
+    one, vocabulary = models(LLAMA), column(128256)
+    adapter = tuning(adapter_parameters(one, column(16))[0])
+    whole = tuning(one.parameters[0])
+    peak = {name: training_bytes(one, held("bf16"), each, vocabulary)[0] / GIB for name, each in (("adapter", adapter), ("whole", whole))}
+    assert 16 < peak["adapter"] < 25
+    assert peak["whole"] > 8 * 16e9 / GIB * 0.9
+    assert activation_bytes(one, tuning(1, checkpointing=False)) > 5 * activation_bytes(one, tuning(1))
+
+
+def test_the_adapter_of_a_known_model_has_about_as_many_parameters_as_it_has() -> None:
+    """Rank 16 on all linear layers of Llama 3.1 8B: 41,943,040 (sum of rank x (in + out) over its seven matrices)."""
+    assert adapter_parameters(models(LLAMA), column(16))[0] == pytest.approx(41_943_040, rel=1 / 3)
+
+
+def test_training_takes_longer_where_more_learns_and_where_activations_are_computed_anew() -> None:
+    one, tokens, efficiency = models(LLAMA), column(1e6), column(0.4)
+    seconds = [
+        training_seconds(one, H100, tokens, each, efficiency)[0]
+        for each in (tuning(1e7, checkpointing=False), tuning(1e7), tuning(one.parameters[0]))
+    ]
+    assert seconds == sorted(seconds)
+    assert seconds[2] == pytest.approx(8 * one.active[0] * 1e6 / (989e12 * 0.4), rel=1e-6)
+
+
+# ---- money and textbooks -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_costs_its_share_of_the_hour() -> None:
+    rate = column(1000)
+    assert usd_per_million_tokens(column(3.6), column(2), rate)[0] == pytest.approx(2.0)
+    assert usd_per_request(column(3.6), column(2), rate, column(500))[0] == pytest.approx(0.001)
+
+
+def test_the_textbook_says_what_it_says_everywhere() -> None:
+    one, work = models(LLAMA), Workload(column(1024), column(256), column(64))
+    assert textbook.weights_bytes(one, held("bf16"))[0] == pytest.approx(8.03e9 * 2 * 1.2, rel=0.001)
+    assert textbook.seconds_per_token(one, held("bf16"), H100, ONE)[0] == pytest.approx(8.03e9 * 2 / 3350e9, rel=0.001)
+    assert textbook.first_token_seconds(one, H100, work, ONE)[0] == pytest.approx(2 * 8.03e9 * 1024 / 989e12, rel=0.001)
+    assert textbook.cache_bytes(ONE, column(32), column(4096), column(4), BITS)[0] == 131072
+
+
+def test_prompts_are_read_no_faster_than_the_arithmetic_allows() -> None:
+    assert prefill_seconds(models(LLAMA), H100, column(1024), CONSTANTS, ONE)[0] > 2 * 7.5e9 * 1024 / 989e12

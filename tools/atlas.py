@@ -1,0 +1,115 @@
+"""Which model, and on which hardware."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from engine.atlas.types import Deployment, Wanted
+from engine.base.record import Record
+from engine.views import ImportedModel, ModelsPage
+from tools.fields import Cursor, PageLimit
+from tools.tool import Tool
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+
+class SearchModelsArguments(Record):
+    """What the model must be, and where it is to run."""
+
+    text: Annotated[str | None, Field(max_length=200, description="Words of its name or family.", examples=["qwen3 4b"])] = None
+    task: Annotated[str | None, Field(max_length=40, description="Such as code, reasoning, tool-use, edge, multimodal, long-context.")] = None
+    licence: Annotated[str | None, Field(max_length=60, description="A licence tag, or `permissive`.")] = None
+    architecture: Literal["dense", "moe", "hybrid"] | None = None
+    language: Annotated[str | None, Field(max_length=20, description="ISO 639 code. Few entries name theirs.")] = None
+    min_parameters_billion: Annotated[float | None, Field(gt=0)] = None
+    max_parameters_billion: Annotated[float | None, Field(gt=0)] = None
+    min_context_tokens: Annotated[int | None, Field(ge=1)] = None
+    accelerator: Annotated[
+        str | None, Field(max_length=100, description="Adds what fits on it and how fast it answers.", examples=["L4 24GB"])
+    ] = None
+    count: Annotated[int, Field(ge=1, le=64, description="Accelerators that a model is split over.")] = 1
+    quantisation: Annotated[str, Field(max_length=20, description="bf16, fp8, int8, int4, fp4, mxfp4, nf4 or nf4-dq.")] = "bf16"
+    prompt_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 1024
+    answer_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    concurrency: Annotated[int, Field(ge=1, le=4096, description="Requests in flight.")] = 8
+    fits: Annotated[bool, Field(description="Only models that the accelerator holds at this load.")] = False
+    order: Annotated[Literal["parameters", "release", "context"], Field(description="Smallest, newest or longest context first.")] = "parameters"
+    compare: Annotated[tuple[str, ...], Field(max_length=5, description="Models to set side by side, with sources.")] = ()
+    cursor: Cursor = None
+    limit: PageLimit = 10
+
+
+def search_models(engine: Engine, arguments: SearchModelsArguments) -> ModelsPage:
+    """Models of the atlas."""
+    wanted = Wanted(
+        arguments.text,
+        arguments.task,
+        arguments.licence,
+        arguments.architecture,
+        arguments.language,
+        arguments.min_parameters_billion,
+        arguments.max_parameters_billion,
+        arguments.min_context_tokens,
+    )
+    where = Deployment(
+        arguments.accelerator,
+        arguments.count,
+        arguments.quantisation,
+        arguments.prompt_tokens,
+        arguments.answer_tokens,
+        arguments.concurrency,
+    )
+    return engine.search_models(
+        wanted, where, fitting=arguments.fits, order=arguments.order, compare=arguments.compare, cursor=arguments.cursor, limit=arguments.limit
+    )
+
+
+SEARCH_MODELS = Tool(
+    name="search_models",
+    title="Search models",
+    description=(
+        "Open models with size, licence, context and memory, each value with its source; with `accelerator`: what fits, and answer tokens a second "
+        "with the interval that nine of ten published measurements lay in. `compare` sets up to five side by side."
+    ),
+    effect="read",
+    arguments=SearchModelsArguments,
+    result=ModelsPage,
+    run=search_models,
+    idempotent=True,
+    positional=("text",),
+)
+
+
+class ImportModelArguments(Record):
+    """A model on this machine, and its name."""
+
+    name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", max_length=200, description="As on the hub: owner/name.", examples=["acme/desk-4b"])
+    ]
+    path: Annotated[str, Field(min_length=1, max_length=1000, description="Folder with config.json, in the workspace.", examples=["models/desk-4b"])]
+
+
+def import_model(engine: Engine, arguments: ImportModelArguments) -> ImportedModel:
+    """A model joins the atlas."""
+    return engine.import_model(arguments.name, arguments.path)
+
+
+IMPORT_MODEL = Tool(
+    name="import_model",
+    title="Import a model into the atlas",
+    description=(
+        "Adds a model to the workspace's atlas.json from its Hugging Face files: dimensions from config.json, parameters counted in the heads of its "
+        "safetensors files, licence and languages from its card. No weights are read."
+    ),
+    effect="write",
+    arguments=ImportModelArguments,
+    result=ImportedModel,
+    run=import_model,
+    idempotent=True,
+    positional=("name", "path"),
+    listed=False,
+)
+"""Not listed for agents: one edits atlas.json once for a model."""
