@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.atlas.types import Deployment, Order, Wanted
+from engine.atlas.types import Constraints, Deployment, Export, Order, ScoreWeights, Wanted
 from engine.base.clock import Clock, utc_now
 from engine.base.paths import Workspace
 from engine.config import ClustersFile
@@ -46,6 +46,7 @@ from engine.operations.exporting import Exporting
 from engine.operations.following import Following
 from engine.operations.onboarding import Onboarding
 from engine.operations.overview import Overview
+from engine.operations.planning import Planning
 from engine.operations.promoting import MakeEvidence, Promoting, Signing
 from engine.operations.proposing import Proposing
 from engine.operations.rolling_back import RollingBack
@@ -73,6 +74,7 @@ from engine.views import (
     ModelsPage,
     OnboardedDomain,
     OnboardedModel,
+    PlanPage,
     PromotionPage,
     ProposalPage,
     RollbackPage,
@@ -126,6 +128,7 @@ class Engine:
         self._watching = Watching(store, self.supervisor, self.servers)
         self._onboarding = Onboarding(workspace, self.supervisor, machine)
         self._cataloguing = Cataloguing(workspace)
+        self._planning = Planning(workspace)
 
     @classmethod
     def open(
@@ -317,6 +320,18 @@ class Engine:
     ) -> ModelsPage:
         """Models of the atlas that are as wanted, with what they take `where` they are to run; those in `compare` side by side."""
         return self._cataloguing.search(wanted, where, fitting=fitting, order=order, compare=compare, cursor=cursor, limit=limit)
+
+    def plan_deployment(
+        self,
+        wanted: Constraints,
+        weights: ScoreWeights = ScoreWeights(),  # noqa: B008 - a tuple
+        export: Export | None = None,
+        *,
+        cursor: str | None = None,
+        limit: int = 3,
+    ) -> PlanPage:
+        """Configurations that do what is wanted, best first; with `export`, the file that starts one."""
+        return self._planning.plan(wanted, weights, export, cursor=cursor, limit=limit)
 
     def import_model(self, name: str, path: str) -> ImportedModel:
         """Adds a model to atlas.json from its files in the workspace."""

@@ -547,3 +547,47 @@ class ImportedModel(View):
     """A model that joined the workspace's atlas."""
 
     imported: ModelSheet
+
+
+class Configuration(Record):
+    """A model on hardware, in a quantisation: one that does what was asked."""
+
+    configuration: str
+    """Its name for `export`."""
+    model: str
+    accelerator: str
+    cards: int
+    quantisation: str
+    score: float
+    terms: dict[str, float]
+    """Points of each term."""
+    usd_per_hour: float | None = None
+    """Of all cards, by the middle one of the on-demand prices known; absent where they are on hand."""
+    usd_per_million_tokens: Expected | None = None
+    """Of answer tokens, while it is kept as busy as asked."""
+    usd_per_request: Expected | None = None
+    tpot_ms: Expected
+    ttft_ms: Expected
+    tokens_per_second: Expected
+    memory_gib: Expected
+    """That each card must have, of `usable_gib`."""
+    usable_gib: float
+    licence: str | None = None
+    known_from: str
+    """How near the times lie to what was measured."""
+
+
+class PlanPage(View):
+    """Configurations that do what was asked, best first."""
+
+    configurations: tuple[Configuration, ...]
+    total: int
+    """Models for which there is one."""
+    reasons: tuple[str, ...] = ()
+    """Why the first is first, term by term."""
+    would_change: tuple[str, ...] = ()
+    """What would come first without one of the constraints."""
+    assumptions: tuple[str, ...] = ()
+    file_name: str | None = None
+    document: str | None = None
+    """What was exported."""

@@ -26,11 +26,14 @@ def plain(text: str) -> str:
 def render(result: Mapping[str, Any]) -> str:
     """Any tool's result: its summary, its figures, its lists, and what to call next."""
     lines = [plain(str(result.get("summary", "")))]
-    scalars = [(name, _cell(value, name)) for name, value in result.items() if name not in HIDDEN and _is_cell(value)]
+    short = {name: value for name, value in result.items() if name not in HIDDEN and _is_cell(value) and not _is_page(value)}
+    scalars = [(name, _cell(value, name)) for name, value in short.items()]
     width = max((len(name) for name, _ in scalars), default=0)
     lines += [f"  {name:<{width}}  {text}" for name, text in scalars if text]
     for name, value in result.items():
-        if name not in HIDDEN and not _is_cell(value) and value:
+        if name not in HIDDEN and _is_page(value):
+            lines += ["", f"{name}:", *("  " + plain(line) for line in value.splitlines())]
+        elif name not in HIDDEN and not _is_cell(value) and value:
             lines += ["", f"{name}:", *_block(value)]
     if result.get("next_cursor"):
         lines += ["", f"more: --cursor {result['next_cursor']}"]
@@ -165,14 +168,23 @@ def _is_interval(value: Any) -> bool:
     return isinstance(value, Mapping) and {"mean", "low", "high", "n"} <= value.keys()
 
 
+def _is_page(value: Any) -> bool:
+    return isinstance(value, str) and "\n" in value
+
+
 def _is_estimate(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() == {"value", "low", "high"}
+
+
+def _are_points(value: Any) -> bool:
+    return isinstance(value, Mapping) and len(value) <= 8 and bool(value) and all(type(each) in (int, float) for each in value.values())
 
 
 def _is_cell(value: Any) -> bool:
     if isinstance(value, list):
         return all(isinstance(item, str | int | float) for item in value) and sum(len(str(item)) for item in value) <= 2 * CELL_CHARACTERS
-    return not isinstance(value, Mapping) or _is_interval(value) or _is_estimate(value) or {"subject", "score"} <= value.keys() or not value
+    figures = (_is_interval(value), _is_estimate(value), _are_points(value))
+    return not isinstance(value, Mapping) or any(figures) or {"subject", "score"} <= value.keys() or not value
 
 
 def _cell(value: Any, name: str = "") -> str:
@@ -180,6 +192,8 @@ def _cell(value: Any, name: str = "") -> str:
         return f"{value / 2**30:.1f} GiB"
     if _is_interval(value):
         return interval(value)
+    if _are_points(value) and not _is_estimate(value):
+        return ", ".join(f"{plain(str(part))} {each:.4g}" for part, each in value.items())
     if _is_estimate(value):
         return f"{value['value']:.4g} [{value['low']:.4g}, {value['high']:.4g}]"
     if isinstance(value, Mapping):

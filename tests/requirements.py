@@ -908,5 +908,10 @@ PROMISES: tuple[Promise, ...] = (
         "atlas/test_grid.py",
     ),
     promise("atlas.search", "Models are found by what they are for and need, on hardware that one names, and set side by side.", "atlas/test_search.py"),
+    promise(
+        "atlas.plan",
+        "Configurations that do what is asked are ranked with every term shown, and what is exported is taken by the installed vLLM's own parser.",
+        "atlas/test_plan.py",
+    ),
     promise("atlas.import", "A model joins the atlas from its own files, and nothing outside of the workspace is read.", "atlas/test_importing.py"),
 )

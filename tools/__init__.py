@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.atlas import IMPORT_MODEL, SEARCH_MODELS
+from tools.atlas import IMPORT_MODEL, PLAN_DEPLOYMENT, SEARCH_MODELS
 from tools.escalate import APPROVE_FIX, ESCALATE, ESCALATIONS, RESOLVE_ESCALATION
 from tools.evidence import EVIDENCE
 from tools.export import EXPORT
@@ -40,6 +40,7 @@ TOOLS: tuple[Tool, ...] = (
     WATCHDOG,
     ONBOARD_MODEL,
     ONBOARD_DOMAIN,
+    PLAN_DEPLOYMENT,
     SEARCH_MODELS,
     IMPORT_MODEL,
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from engine.atlas.types import Deployment, Wanted
+from engine.atlas.types import Constraints, Deployment, Export, ExportFormat, ScoreWeights, Wanted
 from engine.base.record import Record
-from engine.views import ImportedModel, ModelsPage
+from engine.views import ImportedModel, ModelsPage, PlanPage
 from tools.fields import Cursor, PageLimit
 from tools.tool import Tool
 
@@ -22,18 +23,18 @@ class SearchModelsArguments(Record):
     text: Annotated[str | None, Field(max_length=200, description="Words of its name or family.", examples=["qwen3 4b"])] = None
     task: Annotated[str | None, Field(max_length=40, description="Such as code, reasoning, tool-use, edge, multimodal, long-context.")] = None
     licence: Annotated[str | None, Field(max_length=60, description="A licence tag, or `permissive`.")] = None
-    architecture: Literal["dense", "moe", "hybrid"] | None = None
+    architecture: Annotated[Literal["dense", "moe", "hybrid"] | None, Field(description="hybrid: with linear or state-space layers.")] = None
     language: Annotated[str | None, Field(max_length=20, description="ISO 639 code. Few entries name theirs.")] = None
-    min_parameters_billion: Annotated[float | None, Field(gt=0)] = None
-    max_parameters_billion: Annotated[float | None, Field(gt=0)] = None
-    min_context_tokens: Annotated[int | None, Field(ge=1)] = None
+    min_parameters_billion: Annotated[float | None, Field(gt=0, description="In all.")] = None
+    max_parameters_billion: Annotated[float | None, Field(gt=0, description="In all.")] = None
+    min_context_tokens: Annotated[int | None, Field(ge=1, description="Longest context.")] = None
     accelerator: Annotated[
         str | None, Field(max_length=100, description="Adds what fits on it and how fast it answers.", examples=["L4 24GB"])
     ] = None
     count: Annotated[int, Field(ge=1, le=64, description="Accelerators that a model is split over.")] = 1
     quantisation: Annotated[str, Field(max_length=20, description="bf16, fp8, int8, int4, fp4, mxfp4, nf4 or nf4-dq.")] = "bf16"
-    prompt_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 1024
-    answer_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    prompt_tokens: Annotated[int, Field(ge=1, le=10_000_000, description="Of a request.")] = 1024
+    answer_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="Of a request.")] = 256
     concurrency: Annotated[int, Field(ge=1, le=4096, description="Requests in flight.")] = 8
     fits: Annotated[bool, Field(description="Only models that the accelerator holds at this load.")] = False
     order: Annotated[Literal["parameters", "release", "context"], Field(description="Smallest, newest or longest context first.")] = "parameters"
@@ -113,3 +114,86 @@ IMPORT_MODEL = Tool(
     listed=False,
 )
 """Not listed for agents: one edits atlas.json once for a model."""
+
+
+OWN = r"^(?:(\d{1,2})\s*x\s*)?(\S.{0,98})$"
+TERMS = len(ScoreWeights._fields)
+
+
+class PlanDeploymentArguments(Record):
+    """What the deployment must do, and within what."""
+
+    task: Annotated[str | None, Field(max_length=40, description="As in search_models.")] = None
+    text: Annotated[str | None, Field(max_length=200, description="Words of the models that come into question.")] = None
+    prompt_tokens: Annotated[int, Field(ge=1, le=10_000_000, description="Of a request.")] = 1024
+    answer_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="Of a request.")] = 256
+    concurrency: Annotated[int, Field(ge=1, le=4096, description="Requests in flight.")] = 8
+    tpot_ms: Annotated[float | None, Field(gt=0, description="Most milliseconds between tokens.")] = None
+    ttft_ms: Annotated[float | None, Field(gt=0, description="Most milliseconds to the first token.")] = None
+    usd_per_hour: Annotated[float | None, Field(gt=0, description="Most to rent for.")] = None
+    permissive: Annotated[bool, Field(description="Only permissive licences.")] = False
+    own: Annotated[
+        tuple[Annotated[str, Field(pattern=OWN)], ...],
+        Field(max_length=10, description="Hardware on hand.", examples=[["2 x RTX 4090"]]),
+    ] = ()
+    rent: Annotated[bool, Field(description="false: requests stay on hardware on hand.")] = True
+    quantisations: Annotated[
+        tuple[Literal["bf16", "fp8", "nf4", "int4"], ...], Field(min_length=1, max_length=4, description="int4 needs a checkpoint to export.")
+    ] = ("bf16", "fp8")
+    max_cards: Annotated[int, Field(ge=1, le=8, description="For one copy.")] = 8
+    weights: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=1000)], ...] | None,
+        Field(min_length=TERMS, max_length=TERMS, description="A team's own points for task, context, latency, memory, licence, margin."),
+    ] = None
+    export: Annotated[ExportFormat | None, Field(description="A file that starts it.")] = None
+    configuration: Annotated[str | None, Field(max_length=300, description="Which to export; absent: the first.")] = None
+    revision: Annotated[str | None, Field(pattern=r"^[\w.-]{1,100}$", description="Commit or tag of the weights.")] = None
+    checkpoint: Annotated[str | None, Field(pattern=r"^[\w.-]+/[\w.-]+$", max_length=200, description="Repository quantised already.")] = None
+    cursor: Cursor = None
+    limit: PageLimit = 3
+
+
+def plan_deployment(engine: Engine, arguments: PlanDeploymentArguments) -> PlanPage:
+    """Ranked configurations, and the file of one."""
+    wanted = Constraints(
+        task=arguments.task,
+        prompt_tokens=arguments.prompt_tokens,
+        answer_tokens=arguments.answer_tokens,
+        concurrency=arguments.concurrency,
+        tpot_ms=arguments.tpot_ms,
+        ttft_ms=arguments.ttft_ms,
+        usd_per_hour=arguments.usd_per_hour,
+        permissive=arguments.permissive,
+        own=tuple(map(_on_hand, arguments.own)),
+        rent=arguments.rent,
+        quantisations=tuple(dict.fromkeys(arguments.quantisations)),
+        text=arguments.text,
+        most_cards=arguments.max_cards,
+    )
+    export = None
+    if arguments.export is not None:
+        export = Export(arguments.export, arguments.configuration, arguments.revision, arguments.checkpoint)
+    weights = ScoreWeights(*(arguments.weights or ()))
+    return engine.plan_deployment(wanted, weights, export, cursor=arguments.cursor, limit=arguments.limit)
+
+
+def _on_hand(words: str) -> tuple[str, int]:
+    """`2 x RTX 4090` as name and number."""
+    match = re.match(OWN, words)
+    return (match[2], int(match[1] or 1)) if match else (words, 1)
+
+
+PLAN_DEPLOYMENT = Tool(
+    name="plan_deployment",
+    title="Plan a deployment",
+    description=(
+        "Which model on which NVIDIA hardware does what is asked: ranked configurations, each with its score term by term, latency, memory and cost "
+        "with intervals, and what would change the answer. `export` makes the file that starts one: vLLM, TGI, Compose, Kubernetes, JSON, a profile "
+        "for onboard_model, or a report."
+    ),
+    effect="read",
+    arguments=PlanDeploymentArguments,
+    result=PlanPage,
+    run=plan_deployment,
+    idempotent=True,
+)

@@ -33,3 +33,55 @@ class Deployment(NamedTuple):
     answer_tokens: int = 256
     concurrency: int = 8
     """Requests in flight."""
+
+
+class Constraints(NamedTuple):
+    """What a deployment must do, and within what."""
+
+    task: str | None = None
+    prompt_tokens: int = 1024
+    answer_tokens: int = 256
+    concurrency: int = 8
+    """Requests in flight."""
+    tpot_ms: float | None = None
+    """Most milliseconds between two tokens of an answer."""
+    ttft_ms: float | None = None
+    """Most milliseconds to the first token."""
+    usd_per_hour: float | None = None
+    """Most to rent for."""
+    permissive: bool = False
+    """Only licences that ask for little more than naming whom it is from."""
+    own: tuple[tuple[str, int], ...] = ()
+    """Hardware on hand: accelerators and how many."""
+    rent: bool = True
+    """Hardware may be rented; False keeps requests on what is on hand."""
+    quantisations: tuple[str, ...] = ("bf16", "fp8")
+    text: str | None = None
+    """Words of the models that come into question."""
+    most_cards: int = 8
+
+
+class ScoreWeights(NamedTuple):
+    """How much each term counts; 100 in all unless a team has its own."""
+
+    task: float = 40
+    context: float = 15
+    latency: float = 15
+    memory: float = 15
+    licence: float = 10
+    margin: float = 5
+
+
+ExportFormat = Literal["vllm", "tgi", "compose", "kubernetes", "json", "profile", "report"]
+
+
+class Export(NamedTuple):
+    """Which configuration is to become a file."""
+
+    format: ExportFormat
+    configuration: str | None = None
+    """By its name; None: the first."""
+    revision: str | None = None
+    """Commit or tag of the weights."""
+    checkpoint: str | None = None
+    """A repository with the model quantised already."""

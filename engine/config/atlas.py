@@ -145,6 +145,8 @@ class Accelerator(Record):
     """Of its memory, in 1e9 bytes a second."""
     tflops: dict[NumberType, float] = {}
     """Dense tera-operations a second by number type; a type that no source gives is absent."""
+    compute_capability: float | None = Field(default=None, gt=0)
+    """NVIDIA's, such as 8.9: which kernels it runs (developer.nvidia.com/cuda-gpus)."""
     interconnect: str | None = None
     interconnect_gb_s: float | None = Field(default=None, gt=0)
     """To another one, each direction, in 1e9 bytes a second."""

@@ -89,12 +89,17 @@ def _experts_in_words(model: CatalogueModel) -> str | None:
 
 def _expected(estimates: Estimates, at: int, scale: float) -> Expected | None:
     value, low, high = (float(np.asarray(part)[min(at, part.shape[0] - 1), 0, 0, 0]) * scale for part in estimates)
-    return None if np.isnan(value) else Expected(value=_digits(value), low=_digits(low), high=_digits(high))
+    return None if np.isnan(value) else Expected(value=digits(value), low=digits(low), high=digits(high))
 
 
-def _digits(value: float) -> float:
+def digits(value: float) -> float:
     """Three that count: more would be noise."""
     return float(f"{value:.3g}")
+
+
+def standing_of(figures: Grid, place: tuple[int, int, int]) -> str:
+    """How near an estimate lies to what was measured."""
+    return STANDING_WORDS[STANDINGS[int(figures.standing[(*place, 0)])]]
 
 
 def standing_in_words(figures: Grid, at: int, fitted: Calibration) -> str:

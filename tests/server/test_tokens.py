@@ -12,7 +12,8 @@ from tests.server.double import EngineDouble
 from tools import TOOLS
 from tools.tool import call, find_tool
 
-LIST_TOKENS = 5000
+LIST_TOKENS = 7000
+"""Sixteen tools about clusters and runs, and two about models and hardware that ask for more."""
 RESULT_TOKENS = 1200
 DESCRIPTION_CHARACTERS = 400
 
