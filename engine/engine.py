@@ -17,7 +17,7 @@ from typing import Any, Literal
 from engine.atlas.types import Constraints, Deployment, Export, Order, ScoreWeights, Wanted
 from engine.base.clock import Clock, utc_now
 from engine.base.paths import Workspace
-from engine.config import ClustersFile
+from engine.config import ClustersFile, ServedMeasurement
 from engine.curate import records as curation
 from engine.diagnose.types import FailureClass
 from engine.escalate import records as escalation
@@ -77,6 +77,7 @@ from engine.views import (
     PlanPage,
     PromotionPage,
     ProposalPage,
+    RecordedMeasurement,
     RollbackPage,
     RunStatus,
     SigningPage,
@@ -332,6 +333,10 @@ class Engine:
     ) -> PlanPage:
         """Configurations that do what is wanted, best first; with `export`, the file that starts one."""
         return self._planning.plan(wanted, weights, export, cursor=cursor, limit=limit)
+
+    def record_measurement(self, measurement: ServedMeasurement) -> RecordedMeasurement:
+        """Adds a measurement of one's own to atlas.json, which corrects the estimates of its setting."""
+        return self._cataloguing.record(measurement)
 
     def import_model(self, name: str, path: str) -> ImportedModel:
         """Adds a model to atlas.json from its files in the workspace."""

@@ -591,3 +591,17 @@ class PlanPage(View):
     file_name: str | None = None
     document: str | None = None
     """What was exported."""
+
+
+class RecordedMeasurement(View):
+    """A measurement of one's own, beside what was foretold of it."""
+
+    tpot_ms: float
+    """As measured."""
+    foretold_before_ms: float | None = None
+    foretold_now_ms: float | None = None
+    ttft_ms: float | None = None
+    first_foretold_before_ms: float | None = None
+    first_foretold_now_ms: float | None = None
+    measurements: int
+    """In atlas.json."""

@@ -913,5 +913,10 @@ PROMISES: tuple[Promise, ...] = (
         "Configurations that do what is asked are ranked with every term shown, and what is exported is taken by the installed vLLM's own parser.",
         "atlas/test_plan.py",
     ),
+    promise(
+        "atlas.recalibration",
+        "Measurements of one's own correct the estimates of their setting, and of no other.",
+        "atlas/test_recalibration.py",
+    ),
     promise("atlas.import", "A model joins the atlas from its own files, and nothing outside of the workspace is read.", "atlas/test_importing.py"),
 )

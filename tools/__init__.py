@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.atlas import IMPORT_MODEL, PLAN_DEPLOYMENT, SEARCH_MODELS
+from tools.atlas import IMPORT_MODEL, PLAN_DEPLOYMENT, RECORD_MEASUREMENT, SEARCH_MODELS
 from tools.escalate import APPROVE_FIX, ESCALATE, ESCALATIONS, RESOLVE_ESCALATION
 from tools.evidence import EVIDENCE
 from tools.export import EXPORT
@@ -43,4 +43,5 @@ TOOLS: tuple[Tool, ...] = (
     PLAN_DEPLOYMENT,
     SEARCH_MODELS,
     IMPORT_MODEL,
+    RECORD_MEASUREMENT,
 )

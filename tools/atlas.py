@@ -9,7 +9,8 @@ from pydantic import Field
 
 from engine.atlas.types import Constraints, Deployment, Export, ExportFormat, ScoreWeights, Wanted
 from engine.base.record import Record
-from engine.views import ImportedModel, ModelsPage, PlanPage
+from engine.config import ServedMeasurement
+from engine.views import ImportedModel, ModelsPage, PlanPage, RecordedMeasurement
 from tools.fields import Cursor, PageLimit
 from tools.tool import Tool
 
@@ -197,3 +198,26 @@ PLAN_DEPLOYMENT = Tool(
     run=plan_deployment,
     idempotent=True,
 )
+
+
+def record_measurement(engine: Engine, arguments: ServedMeasurement) -> RecordedMeasurement:
+    """A measurement joins the atlas."""
+    return engine.record_measurement(arguments)
+
+
+RECORD_MEASUREMENT = Tool(
+    name="record_measurement",
+    title="Record a measurement of your own",
+    description=(
+        "Adds how fast a server of yours answered under a steady load to the workspace's atlas.json. Estimates of that model on that accelerator are "
+        "corrected by it: a little by one, fully by many."
+    ),
+    effect="write",
+    arguments=ServedMeasurement,
+    result=RecordedMeasurement,
+    run=record_measurement,
+    idempotent=True,
+    positional=("model", "accelerator"),
+    listed=False,
+)
+"""Not listed for agents: whoever measures a server knows of it."""

@@ -55,6 +55,10 @@ class Correction(Record):
     engine: str
     quantisation: str
     coefficients: tuple[float, ...]
+    sparse: bool = False
+    """From too few measurements for the interval of a measured setting."""
+    own: bool = False
+    """Of a workspace's measurements alone: the fit has not seen its accelerator, so nothing follows for other models there."""
 
     @property
     def setting(self) -> Setting:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from engine.base.paths import Workspace
-from engine.config import Accelerator, AtlasFile, CatalogueModel
+from engine.config import Accelerator, AtlasFile, CatalogueModel, ServedMeasurement
 from engine.errors import NotFound
 from engine.loading import load_atlas, parse_atlas
 
@@ -24,6 +24,8 @@ class Catalogue(NamedTuple):
     accelerators: Mapping[str, Accelerator]
     own: frozenset[str] = frozenset()
     """Names that come from the workspace's atlas.json."""
+    measurements: tuple[ServedMeasurement, ...] = ()
+    """The workspace's own."""
 
     def model(self, name: str) -> tuple[str, CatalogueModel]:
         """A model by its hub name or its usual one, in any case, or by whole words that only it has; NotFound names those that come near."""
@@ -38,7 +40,8 @@ def catalogue(workspace: Workspace | None = None) -> Catalogue:
     """What ships, and what the workspace adds or replaces."""
     built_in = _built_in()
     own = AtlasFile() if workspace is None else load_atlas(workspace)
-    return Catalogue(built_in.models | own.models, built_in.accelerators | own.accelerators, frozenset(own.models | own.accelerators))
+    names = frozenset(own.models | own.accelerators)
+    return Catalogue(built_in.models | own.models, built_in.accelerators | own.accelerators, names, tuple(own.measurements.values()))
 
 
 @cache

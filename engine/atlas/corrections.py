@@ -55,7 +55,7 @@ SPREAD = np.array([LEVEL_SPREAD] + [SLOPE_SPREAD] * 8)
 
 def fitted(load: Load, logarithms: Floats) -> Floats:
     """The coefficients of one setting from log(measured / physics) at each load."""
-    scaled = basis(load) * SPREAD
+    scaled = basis(clipped(load)) * SPREAD
     weights = np.ones(len(logarithms))
     for _ in range(ROUNDS):
         weighted = scaled * weights[:, None]

@@ -108,8 +108,8 @@ def compose_yaml(chosen: Chosen) -> str:
     service = {
         "image": f"${{VLLM_IMAGE:-{image(chosen)}}}",
         "command": ["--model", chosen.repository, *arguments(chosen)],
-        "environment": {"VLLM_API_KEY": "${VLLM_API_KEY:?set a key that callers have to send}", "HF_TOKEN": "${HF_TOKEN:-}"},
-        "volumes": ["models:/root/.cache/huggingface"],
+        "environment": {"VLLM_API_KEY": "${VLLM_API_KEY:?set a key that callers have to send}", "HF_TOKEN": "${HF_TOKEN:-}", "HF_HOME": "/models"},
+        "volumes": ["models:/models"],
         "ports": [f"127.0.0.1:${{PORT:-{PORT}}}:8000"],
         "ipc": "host",
         "deploy": {"resources": {"reservations": {"devices": [gpus]}}},

@@ -145,12 +145,13 @@ def _standing(
     models: Sequence[CatalogueModel], accelerators: Mapping[str, Accelerator], quantisations: Sequence[str], engine: str, fitted: Calibration
 ) -> NDArray[np.int64]:
     """How near each combination lies to what was measured (index into STANDINGS), by time per token."""
-    corrections = [each.setting for each in fitted.quantities["tpot"].corrections]
-    measured_cards = {each.accelerator for each in corrections}
+    measured_cards = {each.accelerator for each in fitted.quantities["tpot"].corrections if not each.own}
     near = np.array([1 if name in measured_cards else 2 for name in accelerators])
     result = np.array(np.broadcast_to(near[None, :, None, None], (len(models), len(accelerators), len(quantisations), 1)))
-    for place in _places(models, accelerators, quantisations, engine, fitted.quantities["tpot"]).values():
-        result[np.ix_(*place, [0])] = 0
+    fit = fitted.quantities["tpot"]
+    for number, place in _places(models, accelerators, quantisations, engine, fit).items():
+        if not fit.corrections[number].sparse:
+            result[np.ix_(*place, [0])] = 0
     return result
 
 

@@ -13,7 +13,17 @@ Not here: reading the rows of a domain (`engine/evaluate/compile.py`), and keepi
 
 from __future__ import annotations
 
-from engine.config.atlas import Accelerator, AcceleratorPrice, AtlasFile, Attention, CachedLayers, CatalogueModel, Experts, NumberType
+from engine.config.atlas import (
+    Accelerator,
+    AcceleratorPrice,
+    AtlasFile,
+    Attention,
+    CachedLayers,
+    CatalogueModel,
+    Experts,
+    NumberType,
+    ServedMeasurement,
+)
 from engine.config.checks import (
     Check,
     ChoiceCheck,
@@ -99,6 +109,7 @@ __all__ = [
     "Rows",
     "SafetyNet",
     "ScriptedProfile",
+    "ServedMeasurement",
     "Serving",
     "SetF1Check",
     "Share",

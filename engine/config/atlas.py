@@ -159,6 +159,35 @@ class Accelerator(Record):
     note: str = ""
 
 
+class ServedMeasurement(Record):
+    """How fast a server answered under a steady load, as somebody measured it."""
+
+    model: HubName
+    """By its name on the hub."""
+    accelerator: AcceleratorName
+    """As the atlas has it."""
+    cards: int = Field(default=1, ge=1, le=64)
+    """Accelerators that the model was split over."""
+    engine: Literal["vllm", "sglang", "trtllm"] = "vllm"
+    """What served it."""
+    quantisation: str = Field(max_length=20)
+    """Such as bf16, fp8 or int4."""
+    prompt_tokens: float = Field(ge=1)
+    """In the mean."""
+    answer_tokens: float = Field(ge=1)
+    """In the mean."""
+    concurrency: float = Field(ge=1)
+    """Requests in flight, in the mean."""
+    tpot_ms: float = Field(gt=0)
+    """Milliseconds between two tokens of an answer."""
+    ttft_ms: float | None = Field(default=None, gt=0)
+    """Milliseconds to the first token."""
+    as_of: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    """The day."""
+    source: str = Field(max_length=500)
+    """Who measured it, and how."""
+
+
 class AtlasFile(Record):
     """`atlas.json` of a workspace: entries of its own, which stand before the built-in ones of the same name."""
 
@@ -167,3 +196,5 @@ class AtlasFile(Record):
     """By their names on the Hugging Face hub, `owner/name`."""
     accelerators: dict[AcceleratorName, Accelerator] = {}
     """By the names that they are sold under."""
+    measurements: dict[str, ServedMeasurement] = {}
+    """One's own, which correct the estimates of their settings (`modelsmith record-measurement`)."""

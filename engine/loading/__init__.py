@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from engine.loading.domains import domain_problems, schema_at
 from engine.loading.plain_yaml import parse_yaml
-from engine.loading.saving import insert_entry, save_catalogue_model, save_cluster, save_model
+from engine.loading.saving import insert_entry, save_atlas_entry, save_cluster, save_model
 from engine.loading.workspace import domain_names, find_workspace, load_atlas, load_clusters, load_domain, parse_atlas, parse_domain, parse_profile
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
     "parse_domain",
     "parse_profile",
     "parse_yaml",
-    "save_catalogue_model",
+    "save_atlas_entry",
     "save_cluster",
     "save_model",
     "schema_at",

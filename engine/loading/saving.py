@@ -6,14 +6,14 @@ import json
 import re
 import stat
 import threading
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from engine.base.files import write_atomic
 from engine.base.ids import check_identifier
 from engine.base.paths import Workspace
-from engine.config import CatalogueModel, Cluster, Profile
+from engine.config import Cluster, Profile
 from engine.errors import DuplicateId
 from engine.loading.workspace import load_atlas, load_clusters, parse_atlas, parse_clusters, read_clusters
 
@@ -35,24 +35,16 @@ def save_cluster(workspace: Workspace, name: str, cluster: Cluster) -> None:
         _save_entry(workspace, "clusters", name, cluster)
 
 
-def save_catalogue_model(workspace: Workspace, name: str, model: CatalogueModel) -> None:
-    """Adds one model to atlas.json, which is made where there is none. The same entry again changes nothing; another one is DuplicateId."""
+def save_atlas_entry(workspace: Workspace, section: Literal["models", "measurements"], name: str, entry: BaseModel) -> None:
+    """Adds one entry to atlas.json, which is made where there is none. The same entry again changes nothing; another one is DuplicateId."""
     path = workspace.atlas_file
     with _saving:
-        existing = load_atlas(workspace).models.get(name)
-        if existing == model:
+        if _is_there(path.name, load_atlas(workspace), section, name, entry):
             return
-        if existing is not None:
-            raise DuplicateId(
-                f"atlas.json already has another entry models.{name}",
-                next_step=f"Choose another name, or edit models.{name} in atlas.json by hand.",
-                section="models",
-                name=name,
-            )
         text = path.read_text() if path.is_file() else '{\n  "schema_version": 1\n}\n'
-        if "models" not in json.loads(text):
-            text = text.replace("{", '{\n  "models": {}' + ("," if json.loads(text) else ""), 1)
-        data = insert_entry(text, "models", name, _as_written(model)).encode()
+        if section not in json.loads(text):
+            text = text.replace("{", f'{{\n  "{section}": {{}}' + ("," if json.loads(text) else ""), 1)
+        data = insert_entry(text, section, name, _as_written(entry)).encode()
         parse_atlas(data, path.name)
         write_atomic(path, data, mode=stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o644)
 
@@ -61,20 +53,24 @@ def _save_entry(workspace: Workspace, section: str, name: str, entry: BaseModel)
     """Rewrites clusters.json with one more entry in `section`; every other character of the file stays as it was."""
     path = workspace.clusters_file.resolve()
     text = read_clusters(path).decode()
-    before = load_clusters(workspace)
-    existing = getattr(before, section).get(name)
-    if existing == entry:
+    if _is_there("clusters.json", load_clusters(workspace), section, name, entry):
         return
-    if existing is not None:
-        raise DuplicateId(
-            f"clusters.json already has another entry {section}.{name}",
-            next_step=f"Choose another name, or edit {section}.{name} in clusters.json by hand.",
-            section=section,
-            name=name,
-        )
     data = insert_entry(text, section, name, _as_written(entry)).encode()
     parse_clusters(data)
     write_atomic(path, data, mode=stat.S_IMODE(path.stat().st_mode))
+
+
+def _is_there(label: str, file: BaseModel, section: str, name: str, entry: BaseModel) -> bool:
+    """Whether the file has this very entry; DuplicateId where it has another one of that name."""
+    existing = getattr(file, section).get(name)
+    if existing not in (None, entry):
+        raise DuplicateId(
+            f"{label} already has another entry {section}.{name}",
+            next_step=f"Choose another name, or edit {section}.{name} in {label} by hand.",
+            section=section,
+            name=name,
+        )
+    return existing is not None
 
 
 def _as_written(record: BaseModel) -> dict[str, Any]:

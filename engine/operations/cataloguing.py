@@ -8,15 +8,17 @@ from engine.atlas.calibration import calibration
 from engine.atlas.catalogue import Catalogue, catalogue
 from engine.atlas.grid import Asked, Estimates, Grid, grid
 from engine.atlas.reading import read_model
+from engine.atlas.recalibration import held_against, recalibrated, unknown_in
 from engine.atlas.search import found
 from engine.atlas.types import Deployment, Order, Wanted
+from engine.base.digests import digest_of
 from engine.base.paths import Workspace
-from engine.config import Accelerator
+from engine.config import Accelerator, ServedMeasurement
 from engine.errors import ArgumentInvalid
-from engine.loading import save_catalogue_model
-from engine.showing.atlas import attention_in_words, model_line, model_sheet, quantisation_names, standing_in_words
+from engine.loading import save_atlas_entry
+from engine.showing.atlas import attention_in_words, model_line, model_sheet, quantisation_names, recorded, standing_in_words
 from engine.showing.pages import page_at
-from engine.views import ImportedModel, ModelSheet, ModelsPage, NextCall
+from engine.views import ImportedModel, ModelSheet, ModelsPage, NextCall, RecordedMeasurement
 
 NOWHERE = Accelerator(vendor="cpu", source="", confidence="low")
 """Where no hardware was named: nothing is known of it, so only what the model itself needs comes out."""
@@ -34,9 +36,7 @@ class Cataloguing:
         """Models that fit, a page at a time; and those named, side by side. `fitting` leaves out what the hardware does not hold."""
         atlas = catalogue(self.workspace)
         if where.quantisation not in quantisation_names():
-            raise ArgumentInvalid(
-                f"{where.quantisation[:40]!r} is no quantisation of the atlas", next_step=f"Use one of: {', '.join(quantisation_names())}."
-            )
+            raise _no_quantisation(where.quantisation)
         if fitting and where.accelerator is None:
             raise ArgumentInvalid("`fits` asks whether models fit, but no accelerator is named", next_step="Name one with `accelerator`.")
         if where.accelerator is not None:
@@ -62,7 +62,7 @@ class Cataloguing:
     def import_model(self, name: str, path: str) -> ImportedModel:
         """Adds a model to the workspace's atlas from its `config.json`, the heads of its weights and of its card."""
         model = read_model(self.workspace.root, path, name)
-        save_catalogue_model(self.workspace, name, model)
+        save_atlas_entry(self.workspace, "models", name, model)
         figures = self._figures(catalogue(self.workspace), [name], Deployment())
         missing = [field for field, value in (("parameters", model.parameters_billion), ("cache", model.attention.cached)) if not value]
         unsaid = f" Its files do not say: {', '.join(missing)}." if missing else ""
@@ -72,11 +72,25 @@ class Cataloguing:
             imported=model_sheet(name, model, 0, figures, {}, hardware=False),
         )
 
+    def record(self, measurement: ServedMeasurement) -> RecordedMeasurement:
+        """Adds a measurement of one's own to atlas.json, and says how far estimates lay from it before and after."""
+        atlas = catalogue(self.workspace)
+        measurement = measurement.model_copy(
+            update={"model": atlas.model(measurement.model)[0], "accelerator": atlas.accelerator(measurement.accelerator)[0]}
+        )
+        if unknown_in(atlas, measurement) is not None:
+            raise _no_quantisation(measurement.quantisation)
+        before = held_against(atlas, measurement, recalibrated(calibration(), atlas))
+        save_atlas_entry(self.workspace, "measurements", f"m-{digest_of(measurement.model_dump(mode='json'))[:12]}", measurement)
+        atlas = catalogue(self.workspace)
+        after = held_against(atlas, measurement, recalibrated(calibration(), atlas))
+        return recorded(measurement, before, after, len(atlas.measurements))
+
     def _figures(self, atlas: Catalogue, names: Sequence[str], where: Deployment) -> Grid:
         entry = NOWHERE if where.accelerator is None else atlas.accelerators[where.accelerator]
         asked = Asked(where.prompt_tokens, where.answer_tokens, where.cards)
         models = [atlas.models[each] for each in names]
-        return grid(models, {where.accelerator or "": entry}, [where.quantisation], [where.concurrency], asked, calibration())
+        return grid(models, {where.accelerator or "": entry}, [where.quantisation], [where.concurrency], asked, recalibrated(calibration(), atlas))
 
     def _compared(self, atlas: Catalogue, compare: Sequence[str], where: Deployment) -> tuple[ModelSheet, ...]:
         names = [atlas.model(name)[0] for name in compare]
@@ -90,6 +104,10 @@ class Cataloguing:
             model_sheet(name, atlas.models[name], at, figures, weights, hardware=where.accelerator is not None)
             for at, name in enumerate(names)
         )
+
+
+def _no_quantisation(name: str) -> ArgumentInvalid:
+    return ArgumentInvalid(f"{name[:40]!r} is no quantisation of the atlas", next_step=f"Use one of: {', '.join(quantisation_names())}.")
 
 
 def _summary(fitting_count: int, of: int, where: Deployment, *, fitting: bool, compared: list[str]) -> str:

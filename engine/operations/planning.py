@@ -6,6 +6,7 @@ from engine.atlas.calibration import calibration
 from engine.atlas.catalogue import Catalogue, catalogue
 from engine.atlas.compose import SERVED, UTILISATION, Candidate, changes, ranked
 from engine.atlas.exports import FORMATS, READY_MADE, VLLM_QUANTISATION, Chosen
+from engine.atlas.recalibration import recalibrated
 from engine.atlas.types import Constraints, Export, ScoreWeights
 from engine.base.paths import Workspace
 from engine.errors import ArgumentInvalid, NotFound
@@ -27,7 +28,8 @@ class Planning:
 
     def plan(self, wanted: Constraints, weights: ScoreWeights, export: Export | None, *, cursor: str | None, limit: int) -> PlanPage:
         """Configurations that do what is wanted; with `export`, the file that starts one of them."""
-        atlas, fitted = catalogue(self.workspace), calibration()
+        atlas = catalogue(self.workspace)
+        fitted = recalibrated(calibration(), atlas)
         wanted = _resolved(atlas, wanted)
         found = ranked(atlas, wanted, weights, fitted)
         page = page_at(cursor, limit)

@@ -9,8 +9,9 @@ import numpy as np
 from engine.atlas.calibration import Calibration
 from engine.atlas.grid import STANDINGS, Estimates, Grid
 from engine.atlas.physics.quantisations import QUANTISATIONS
-from engine.config import CatalogueModel
-from engine.views import Expected, ModelLine, ModelSheet
+from engine.atlas.recalibration import Held
+from engine.config import CatalogueModel, ServedMeasurement
+from engine.views import Expected, ModelLine, ModelSheet, RecordedMeasurement
 
 GIB = float(2**30)
 MIB = float(2**20)
@@ -113,3 +114,25 @@ def standing_in_words(figures: Grid, at: int, fitted: Calibration) -> str:
 def quantisation_names() -> tuple[str, ...]:
     """All that there are."""
     return tuple(QUANTISATIONS)
+
+
+def recorded(measurement: ServedMeasurement, before: Held, after: Held, count: int) -> RecordedMeasurement:
+    """A measurement beside its estimates, without and with it."""
+    where = f"{measurement.model} on {measurement.cards} x {measurement.accelerator}"
+    away = [abs(each.tpot_estimated / each.tpot_measured - 1) for each in (before, after)]
+    words = f"The time between tokens was foretold {away[0]:.0%} off, and is now {away[1]:.0%} off."
+    words = "No time is foretold of it." if np.isnan(away[0]) else words
+    return RecordedMeasurement(
+        summary=f"{where} is in atlas.json. {words}",
+        tpot_ms=measurement.tpot_ms,
+        foretold_before_ms=_milliseconds(before.tpot_estimated),
+        foretold_now_ms=_milliseconds(after.tpot_estimated),
+        ttft_ms=measurement.ttft_ms,
+        first_foretold_before_ms=_milliseconds(before.ttft_estimated),
+        first_foretold_now_ms=_milliseconds(after.ttft_estimated),
+        measurements=count,
+    )
+
+
+def _milliseconds(seconds: float) -> float | None:
+    return None if np.isnan(seconds) else digits(seconds * 1e3)
