@@ -525,6 +525,16 @@ class ModelSheet(ModelLine):
     experts: str | None = None
     languages: tuple[str, ...] = ()
     weights_gib_by_quantisation: dict[str, Expected] = {}
+    tpot_ms: Expected | None = None
+    """Between two tokens of an answer, where hardware was named."""
+    ttft_ms: Expected | None = None
+    """To the first token."""
+    textbook: dict[str, float] = {}
+    """What the formulas say that one finds everywhere: weights with a fifth on top, peaks of bandwidth and arithmetic."""
+    lora_peak_gib: Expected | None = None
+    """Of training an adapter on one accelerator, the base in 16 bits (the recipe stands in `assumptions`)."""
+    qlora_peak_gib: Expected | None = None
+    """The same with the base in 4 bits (nf4)."""
     source: str
     sources: dict[str, str] = {}
     note: str = ""

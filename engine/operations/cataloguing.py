@@ -6,17 +6,18 @@ from collections.abc import Sequence
 
 from engine.atlas.calibration import calibration
 from engine.atlas.catalogue import Catalogue, catalogue
-from engine.atlas.grid import Asked, Estimates, Grid, grid
+from engine.atlas.grid import Asked, Grid, grid
 from engine.atlas.reading import read_model
 from engine.atlas.recalibration import held_against, recalibrated, unknown_in
 from engine.atlas.search import found
+from engine.atlas.tuned import RECIPE, adapter_peak, textbook_says
 from engine.atlas.types import Deployment, Order, Wanted
 from engine.base.digests import digest_of
 from engine.base.paths import Workspace
 from engine.config import Accelerator, ServedMeasurement
 from engine.errors import ArgumentInvalid
 from engine.loading import save_atlas_entry
-from engine.showing.atlas import attention_in_words, model_line, model_sheet, quantisation_names, recorded, standing_in_words
+from engine.showing.atlas import Beside, attention_in_words, model_line, model_sheet, quantisation_names, recorded, standing_in_words
 from engine.showing.pages import page_at
 from engine.views import ImportedModel, ModelSheet, ModelsPage, NextCall, RecordedMeasurement
 
@@ -56,7 +57,7 @@ class Cataloguing:
             total=len(kept),
             next_cursor=page.next_cursor(len(kept)),
             compared=compared,
-            assumptions=_assumptions(where, figures),
+            assumptions=(*_assumptions(where, figures), *([f"Training: {RECIPE}."] if compared else [])),
         )
 
     def import_model(self, name: str, path: str) -> ImportedModel:
@@ -69,7 +70,7 @@ class Cataloguing:
         return ImportedModel(
             summary=f"{name} is in atlas.json: {model.architecture}, {attention_in_words(model)}.{unsaid}",
             next=(_what_it_takes(name),),
-            imported=model_sheet(name, model, 0, figures, {}, hardware=False),
+            imported=model_sheet(name, model, 0, figures, self._beside(catalogue(self.workspace), [name], Deployment()), hardware=False),
         )
 
     def record(self, measurement: ServedMeasurement) -> RecordedMeasurement:
@@ -96,14 +97,17 @@ class Cataloguing:
         names = [atlas.model(name)[0] for name in compare]
         if not names:
             return ()
-        figures = self._figures(atlas, names, where)
-        weights: dict[str, Estimates] = {
-            each: self._figures(atlas, names, where._replace(quantisation=each)).weights for each in quantisation_names()
-        }
+        figures, beside = self._figures(atlas, names, where), self._beside(atlas, names, where)
         return tuple(
-            model_sheet(name, atlas.models[name], at, figures, weights, hardware=where.accelerator is not None)
-            for at, name in enumerate(names)
+            model_sheet(name, atlas.models[name], at, figures, beside, hardware=where.accelerator is not None) for at, name in enumerate(names)
         )
+
+    def _beside(self, atlas: Catalogue, names: Sequence[str], where: Deployment) -> Beside:
+        models = [atlas.models[each] for each in names]
+        fitted = recalibrated(calibration(), atlas)
+        weights = {each: self._figures(atlas, names, where._replace(quantisation=each)).weights for each in quantisation_names()}
+        card = NOWHERE if where.accelerator is None else atlas.accelerators[where.accelerator]
+        return Beside(weights, adapter_peak(models, "bf16", fitted), adapter_peak(models, "nf4", fitted), textbook_says(models, card, where))
 
 
 def _no_quantisation(name: str) -> ArgumentInvalid:

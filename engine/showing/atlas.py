@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from engine.atlas.calibration import Calibration
 from engine.atlas.grid import STANDINGS, Estimates, Grid
+from engine.atlas.physics.arrays import Floats
 from engine.atlas.physics.quantisations import QUANTISATIONS
 from engine.atlas.recalibration import Held
 from engine.config import CatalogueModel, ServedMeasurement
@@ -29,8 +31,20 @@ def model_line(name: str, model: CatalogueModel, at: int, figures: Grid, *, hard
     return ModelLine(**_common(name, model, at, figures, hardware=hardware))  # type: ignore[arg-type]
 
 
-def model_sheet(name: str, model: CatalogueModel, at: int, figures: Grid, weights: Mapping[str, Estimates], *, hardware: bool) -> ModelSheet:
-    """All of it; `weights` by quantisation, in bytes, each model at its place."""
+class Beside(NamedTuple):
+    """What a sheet says beyond a line; each model at its place."""
+
+    weights: Mapping[str, Estimates]
+    """Bytes, by quantisation."""
+    lora: Estimates
+    qlora: Estimates
+    """Bytes at the peak of training an adapter."""
+    textbook: Mapping[str, Floats]
+    """By name, in the units that the name says."""
+
+
+def model_sheet(name: str, model: CatalogueModel, at: int, figures: Grid, beside: Beside, *, hardware: bool) -> ModelSheet:
+    """All of it."""
     return ModelSheet(
         **_common(name, model, at, figures, hardware=hardware),  # type: ignore[arg-type]
         name=model.name,
@@ -41,7 +55,12 @@ def model_sheet(name: str, model: CatalogueModel, at: int, figures: Grid, weight
         attention=attention_in_words(model),
         experts=_experts_in_words(model),
         languages=model.languages,
-        weights_gib_by_quantisation={each: known for each in weights if (known := _expected(weights[each], at, 1 / GIB)) is not None},
+        weights_gib_by_quantisation={each: known for each, bits in beside.weights.items() if (known := _expected(bits, at, 1 / GIB)) is not None},
+        tpot_ms=_expected(figures.tpot, at, 1e3) if hardware else None,
+        ttft_ms=_expected(figures.ttft, at, 1e3) if hardware else None,
+        textbook={each: digits(float(values[at])) for each, values in beside.textbook.items() if not np.isnan(values[at])},
+        lora_peak_gib=_expected(beside.lora, at, 1 / GIB),
+        qlora_peak_gib=_expected(beside.qlora, at, 1 / GIB),
         source=model.source,
         sources=model.sources,
         note=model.note,
@@ -89,7 +108,7 @@ def _experts_in_words(model: CatalogueModel) -> str | None:
 
 
 def _expected(estimates: Estimates, at: int, scale: float) -> Expected | None:
-    value, low, high = (float(np.asarray(part)[min(at, part.shape[0] - 1), 0, 0, 0]) * scale for part in estimates)
+    value, low, high = (float(np.reshape(part, (np.shape(part)[0], -1))[at, 0]) * scale for part in estimates)
     return None if np.isnan(value) else Expected(value=digits(value), low=digits(low), high=digits(high))
 
 

@@ -90,6 +90,15 @@ def test_models_are_set_side_by_side_with_the_same_figures_and_their_sources(eng
     assert first["weights_gib_by_quantisation"]["int4"]["value"] < first["weights_gib_by_quantisation"]["bf16"]["value"]
 
 
+def test_beside_a_model_stand_the_textbook_and_what_training_an_adapter_takes(engine: Engine) -> None:
+    sheet = search(engine, compare=["meta-llama/Llama-3.1-8B-Instruct"], accelerator="A100 SXM 80GB")["compared"][0]
+    assert sheet["textbook"]["weights_gib"] == pytest.approx(1.2 * 8.03e9 * 2 / 2**30, rel=0.01)
+    assert sheet["textbook"]["tpot_ms"] < sheet["tpot_ms"]["low"]
+    assert sheet["weights_gib"] < sheet["lora_peak_gib"]["value"] < 2 * sheet["weights_gib"]
+    assert sheet["qlora_peak_gib"]["high"] < sheet["lora_peak_gib"]["value"]
+    assert sheet["lora_peak_gib"]["low"] < sheet["lora_peak_gib"]["value"] < sheet["lora_peak_gib"]["high"]
+
+
 def test_a_model_of_the_workspace_is_found_like_any_other(engine: Engine) -> None:
     (engine.workspace.root / "atlas.json").write_text(json.dumps({"models": {"house/tiny": OWN}}))
     assert names(search(engine, text="tiny house")) == ["house/tiny"]

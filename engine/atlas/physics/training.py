@@ -42,7 +42,7 @@ def adapter_parameters(models: Models, rank: Floats) -> Floats:
     holds on both sides: exact for square matrices, within a third for those of published models."""
     matrices = 7.0
     each = (models.parameters - models.embedding) / models.layers / matrices
-    total: Floats = models.layers * matrices * rank * 2 * np.sqrt(each)
+    total: Floats = models.layers * matrices * rank * 2 * np.sqrt(np.maximum(each, 0.0))
     return total
 
 
