@@ -504,11 +504,13 @@ class ModelLine(Record):
     weights_gib: float | None = None
     """In the quantisation that was asked about."""
     cache_mib_per_1k_tokens: float | None = None
-    """What a sequence keeps for each 1,024 tokens, in 16 bits; a window or a state makes it less for long ones."""
+    """What a sequence of 1,024 tokens keeps, in 16 bits; a window or a state makes it less for each of longer ones."""
     sequences: int | None = None
     """How many of the length asked about fit beside the weights, where hardware was named; 0: it does not fit."""
     tokens_per_second: Expected | None = None
-    """Answer tokens of all requests in flight, where hardware was named."""
+    """Answer tokens of all requests in flight, where hardware was named that holds them."""
+    known_from: str | None = None
+    """`measured_setting`, `new_model` or `new_accelerator`: how near its times lie to what was measured (`assumptions`)."""
     confidence: str
 
 

@@ -32,7 +32,7 @@ class SearchModelsArguments(Record):
     accelerator: Annotated[
         str | None, Field(max_length=100, description="Adds what fits on it and how fast it answers.", examples=["L4 24GB"])
     ] = None
-    count: Annotated[int, Field(ge=1, le=64, description="Accelerators that a model is split over.")] = 1
+    count: Annotated[int, Field(ge=1, le=8, description="Accelerators that a model is split over.")] = 1
     quantisation: Annotated[str, Field(max_length=20, description="bf16, fp8, int8, int4, fp4, mxfp4, nf4 or nf4-dq.")] = "bf16"
     prompt_tokens: Annotated[int, Field(ge=1, le=10_000_000, description="Of a request.")] = 1024
     answer_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="Of a request.")] = 256
@@ -126,9 +126,9 @@ class PlanDeploymentArguments(Record):
 
     task: Annotated[str | None, Field(max_length=40, description="As in search_models.")] = None
     text: Annotated[str | None, Field(max_length=200, description="Words of the models that come into question.")] = None
-    prompt_tokens: Annotated[int, Field(ge=1, le=10_000_000, description="Of a request.")] = 1024
-    answer_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="Of a request.")] = 256
-    concurrency: Annotated[int, Field(ge=1, le=4096, description="Requests in flight.")] = 8
+    prompt_tokens: Annotated[int, Field(ge=1, le=900_000, description="Of a request.")] = 1024
+    answer_tokens: Annotated[int, Field(ge=1, le=100_000, description="Of a request.")] = 256
+    concurrency: Annotated[int, Field(ge=1, le=1024, description="Requests in flight.")] = 8
     tpot_ms: Annotated[float | None, Field(gt=0, description="Most milliseconds between tokens.")] = None
     ttft_ms: Annotated[float | None, Field(gt=0, description="Most milliseconds to the first token.")] = None
     usd_per_hour: Annotated[float | None, Field(gt=0, description="Most to rent for.")] = None
@@ -139,8 +139,9 @@ class PlanDeploymentArguments(Record):
     ] = ()
     rent: Annotated[bool, Field(description="false: requests stay on hardware on hand.")] = True
     quantisations: Annotated[
-        tuple[Literal["bf16", "fp8", "nf4", "int4"], ...], Field(min_length=1, max_length=4, description="int4 needs a checkpoint to export.")
-    ] = ("bf16", "fp8")
+        tuple[Literal["bf16", "fp8", "int4", "mxfp4"], ...],
+        Field(min_length=1, max_length=4, description="As published, or fp8 made while loading; int4 needs a checkpoint to export."),
+    ] = ("bf16", "fp8", "mxfp4")
     max_cards: Annotated[int, Field(ge=1, le=8, description="For one copy.")] = 8
     weights: Annotated[
         tuple[Annotated[float, Field(ge=0, le=1000)], ...] | None,
@@ -148,8 +149,10 @@ class PlanDeploymentArguments(Record):
     ] = None
     export: Annotated[ExportFormat | None, Field(description="A file that starts it.")] = None
     configuration: Annotated[str | None, Field(max_length=300, description="Which to export; absent: the first.")] = None
-    revision: Annotated[str | None, Field(pattern=r"^[\w.-]{1,100}$", description="Commit or tag of the weights.")] = None
-    checkpoint: Annotated[str | None, Field(pattern=r"^[\w.-]+/[\w.-]+$", max_length=200, description="Repository quantised already.")] = None
+    revision: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,99}$", description="Commit or tag of the weights.")] = None
+    checkpoint: Annotated[
+        str | None, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", max_length=200, description="Repository quantised already.")
+    ] = None
     cursor: Cursor = None
     limit: PageLimit = 3
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -29,17 +29,31 @@ class Catalogue(NamedTuple):
 
     def model(self, name: str) -> tuple[str, CatalogueModel]:
         """A model by its hub name or its usual one, in any case, or by whole words that only it has; NotFound names those that come near."""
-        return _entry("model", name, self.models, {model.name: hub for hub, model in self.models.items()})
+        return _entry("model", name, self.models, [(model.name, hub) for hub, model in self.models.items()])
 
     def accelerator(self, name: str) -> tuple[str, Accelerator]:
         """An accelerator likewise."""
-        return _entry("accelerator", name, self.accelerators, {})
+        return _entry("accelerator", name, self.accelerators, [])
 
 
 def catalogue(workspace: Workspace | None = None) -> Catalogue:
     """What ships, and what the workspace adds or replaces."""
-    built_in = _built_in()
     own = AtlasFile() if workspace is None else load_atlas(workspace)
+    kept = _kept.get(id(own))
+    if kept is None or kept[0] is not own:
+        while len(_kept) >= MOST_KEPT:
+            _kept.pop(next(iter(_kept)), None)
+        kept = _kept[id(own)] = (own, _with(own))
+    return kept[1]
+
+
+MOST_KEPT = 8
+_kept: dict[int, tuple[AtlasFile, Catalogue]] = {}
+"""By the file as it was parsed, which is the same object while its bytes are the same."""
+
+
+def _with(own: AtlasFile) -> Catalogue:
+    built_in = _built_in()
     names = frozenset(own.models | own.accelerators)
     return Catalogue(built_in.models | own.models, built_in.accelerators | own.accelerators, names, tuple(own.measurements.values()))
 
@@ -50,18 +64,18 @@ def _built_in() -> AtlasFile:
     return AtlasFile(models=models.models, accelerators=accelerators.accelerators)
 
 
-def _entry(kind: str, name: str, entries: Mapping[str, Entry], aliases: Mapping[str, str]) -> tuple[str, Entry]:
-    asked = name.casefold()
-    spelled = {**{alias.casefold(): key for alias, key in aliases.items()}, **{key.casefold(): key for key in entries}}
-    words = set(asked.split())
-    worded = {key for spelling, key in spelled.items() if words and words <= set(spelling.split())}
-    holding = {key for spelling, key in spelled.items() if asked in spelling}
-    found = spelled.get(asked) or (worded.pop() if len(worded) == 1 else None)
-    if found is None:
-        near = sorted(holding)[:5] or [spelled[each] for each in get_close_matches(asked, spelled, 5, 0.4)]
-        raise NotFound(
-            f"the atlas has no {kind} {name[:120]!r}" + (f", but {len(holding)} whose names hold that" if holding else ""),
-            next_step=f"Name one as it stands there{': ' + ', '.join(near) if near else ''}; or add it to atlas.json.",
-            near=near,
-        )
-    return found, entries[found]
+def _entry(kind: str, name: str, entries: Mapping[str, Entry], aliases: Sequence[tuple[str, str]]) -> tuple[str, Entry]:
+    asked, words = name.casefold(), set(name.casefold().split())
+    spelled = [(key.casefold(), key) for key in entries] + [(alias.casefold(), key) for alias, key in aliases]
+    exact = [key for spelling, key in spelled if spelling == asked]
+    worded = [key for spelling, key in spelled if words and words <= set(spelling.split())]
+    for found in (exact[:1] if asked in {key.casefold() for key in entries} else [], exact, worded):
+        if len(set(found)) == 1:
+            return found[0], entries[found[0]]
+    holding = {key for spelling, key in spelled if asked in spelling}
+    near = sorted(holding)[:5] or list(dict.fromkeys(dict(spelled)[each] for each in get_close_matches(asked, dict(spelled), 5, 0.4)))
+    raise NotFound(
+        f"the atlas has no {kind} {name[:120]!r}" + (f", but {len(holding)} whose names hold that" if holding else ""),
+        next_step=f"Name one as it stands there{': ' + ', '.join(near) if near else ''}; or add it to atlas.json.",
+        near=near,
+    )

@@ -88,8 +88,7 @@ def _cards(atlas: Catalogue, wanted: Constraints) -> dict[str, Accelerator]:
 
 
 def _available(name: str, wanted: Constraints) -> int:
-    on_hand = dict(wanted.own).get(name, 0)
-    return min(wanted.most_cards, TENSOR[-1]) if wanted.rent else on_hand
+    return wanted.most_cards if wanted.rent else min(wanted.most_cards, dict(wanted.own).get(name, 0))
 
 
 def hourly_price(card: Accelerator) -> float | None:
@@ -110,7 +109,7 @@ def _candidates(
     models = [atlas.models[name] for name in names]
     asked = Asked(wanted.prompt_tokens, wanted.answer_tokens, tensor, utilisation=UTILISATION)
     whole = grid(models, cards, wanted.quantisations, [wanted.concurrency], asked, fitted)
-    usable = np.array([(card.reported_memory_gib or card.memory_gib or np.nan) * 2**30 * UTILISATION for card in cards.values()])[None, :, None]
+    usable = whole.usable[..., 0]
     prices = np.array([_price(name, card, tensor, wanted) for name, card in cards.items()])[None, :, None]
     fits = _fits(models, whole, usable, wanted)
     possible = _possible(models, whole, usable, prices, fits, tensor, wanted)
@@ -172,14 +171,20 @@ def _possible(
 ) -> NDArray[np.bool_]:
     """Which can be; vLLM splits a model only over a number of cards that divides its attention heads."""
     context = wanted.prompt_tokens + wanted.answer_tokens
+    published = np.array([[served_from(model, held) for held in wanted.quantisations] for model in models])[:, None, :]
     long_enough = np.reshape([(model.context_tokens or 0) >= context for model in models], (-1, 1, 1))
     split = np.reshape([(model.attention_heads or 1) % tensor == 0 for model in models], (-1, 1, 1))
     allowed = np.reshape([not wanted.permissive or (model.licence or "").casefold() in PERMISSIVE for model in models], (-1, 1, 1))
     affordable = prices <= (np.inf if wanted.usd_per_hour is None else wanted.usd_per_hour)
     held = whole.needed.value[..., 0] <= usable
     answered = ~np.isnan(whole.tpot.value[..., 0] + whole.ttft.value[..., 0])
-    possible: NDArray[np.bool_] = long_enough & split & allowed & affordable & held & answered & (fits["latency"] > 0)
+    possible: NDArray[np.bool_] = published & long_enough & split & allowed & affordable & held & answered & (fits["latency"] > 0)
     return possible
+
+
+def served_from(model: CatalogueModel, quantisation: str) -> bool:
+    """Whether a model's own repository can be served so: as it is, in 8 bits made while it is loaded from 16, or from somebody's checkpoint in 4."""
+    return quantisation == model.published_as or (model.published_as == "bf16" and quantisation in ("fp8", "int4"))
 
 
 def within(limit: Floats, estimate: Estimates) -> Floats:

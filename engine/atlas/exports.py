@@ -7,6 +7,7 @@ Every one follows from one model profile, the same that clusters.json takes, and
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,10 +18,10 @@ from engine.generate.vllm_command import engine_arguments
 
 PORT = 8000
 IMAGE = "vllm/vllm-openai"
-TGI_QUANTISE = {"fp8": "fp8", "awq": "awq", "gptq": "gptq", "bitsandbytes": "bitsandbytes-nf4"}
+TGI_QUANTISE = {"fp8": "fp8", "awq": "awq"}
 LENGTH_STEP = 64
 LEAST_LENGTH = 128
-VLLM_QUANTISATION = {"bf16": "none", "fp8": "fp8", "nf4": "bitsandbytes", "int4": "awq"}
+VLLM_QUANTISATION = {"bf16": "none", "fp8": "fp8", "int4": "awq", "mxfp4": "none"}
 """What vLLM is told; `int4` needs a checkpoint that is quantised already."""
 READY_MADE = frozenset({"int4"})
 
@@ -39,10 +40,15 @@ class Chosen(NamedTuple):
     accelerator: str
     cards: int
     quantisation: str
+    as_published: bool
+    """The repository's weights are held so already, and vLLM is told nothing."""
     context_tokens: int
+    longest_tokens: int
+    """The model's own context."""
     concurrency: int
     utilisation: float
     vllm_version: str
+    """Installed here; empty where it is not."""
     figures: dict[str, Any]
     """Estimates with their intervals."""
     report: str
@@ -51,7 +57,7 @@ class Chosen(NamedTuple):
 
 def profile(chosen: Chosen) -> ModelProfile:
     """The profile of clusters.json; its weights are pinned to the revision."""
-    length = max(LEAST_LENGTH, -(-chosen.context_tokens // LENGTH_STEP) * LENGTH_STEP)
+    length = max(LEAST_LENGTH, min(-(-chosen.context_tokens // LENGTH_STEP) * LENGTH_STEP, chosen.longest_tokens))
     return ModelProfile(
         title=chosen.title,
         license=chosen.licence,
@@ -60,7 +66,7 @@ def profile(chosen: Chosen) -> ModelProfile:
         inference=Inference(
             max_model_len=length,
             max_num_seqs=chosen.concurrency,
-            quantization=VLLM_QUANTISATION[chosen.quantisation],  # type: ignore[arg-type]
+            quantization="none" if chosen.as_published else VLLM_QUANTISATION[chosen.quantisation],  # type: ignore[arg-type]
             tensor_parallel=chosen.cards,
             gpu_memory_utilization=chosen.utilisation,
             concurrency=chosen.concurrency,
@@ -92,12 +98,12 @@ def tgi_yaml(chosen: Chosen) -> str:
     settings = {
         "model-id": chosen.repository,
         **({"revision": chosen.revision} if chosen.revision else {}),
+        "hostname": "127.0.0.1",
         "num-shard": chosen.cards,
-        "dtype": "bfloat16",
         "max-total-tokens": inference.max_model_len,
         "max-concurrent-requests": chosen.concurrency,
         "cuda-memory-fraction": chosen.utilisation,
-        **({"quantize": TGI_QUANTISE[inference.quantization]} if inference.quantization != "none" else {}),
+        **({"quantize": TGI_QUANTISE[inference.quantization]} if inference.quantization != "none" else {"dtype": "bfloat16"}),
     }
     return _yaml(settings)
 
@@ -121,18 +127,20 @@ def compose_yaml(chosen: Chosen) -> str:
 def kubernetes_yaml(chosen: Chosen) -> str:
     """A deployment and a service inside the cluster; the key is a secret that is there."""
     labels = {"app": name(chosen)}
-    secret = {"name": "VLLM_API_KEY", "valueFrom": {"secretKeyRef": {"name": f"{name(chosen)}-key", "key": "key"}}}
+    key = {"name": "VLLM_API_KEY", "valueFrom": {"secretKeyRef": {"name": f"{name(chosen)}-key", "key": "key"}}}
+    token = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": f"{name(chosen)}-key", "key": "hf-token", "optional": True}}}
     container = {
         "name": "vllm",
         "image": image(chosen),
         "args": ["--model", chosen.repository, *arguments(chosen)],
-        "env": [secret],
+        "env": [key, token, {"name": "HF_HOME", "value": "/models"}],
         "ports": [{"containerPort": 8000}],
         "resources": {"limits": {"nvidia.com/gpu": chosen.cards}},
         "readinessProbe": {"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 10, "failureThreshold": 180},
-        "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 - the container's own
+        "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "models", "mountPath": "/models"}],  # noqa: S108 - the container's own
     }
-    pod = {"containers": [container], "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory"}}]}
+    volumes = [{"name": "shm", "emptyDir": {"medium": "Memory"}}, {"name": "models", "emptyDir": {}}]
+    pod = {"containers": [container], "volumes": volumes}
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -168,14 +176,14 @@ def profile_json(chosen: Chosen) -> str:
 
 
 def image(chosen: Chosen) -> str:
-    """vLLM's CUDA image of the version that the arguments were checked with."""
-    return f"{IMAGE}:v{chosen.vllm_version}"
+    """vLLM's CUDA image, of the version that is installed here and whose parser takes the arguments."""
+    return f"{IMAGE}:v{chosen.vllm_version}" if chosen.vllm_version else f"{IMAGE}:latest"
 
 
 def name(chosen: Chosen) -> str:
     """A name that Kubernetes takes."""
-    plain = "".join(letter if letter.isalnum() else "-" for letter in chosen.model.split("/")[-1].lower())
-    return plain.strip("-")[:50]
+    plain = re.sub(r"[^a-z0-9]+", "-", chosen.model.split("/")[-1].lower())
+    return f"model-{plain[:40].strip('-')}".strip("-")
 
 
 def _yaml(value: Mapping[str, Any]) -> str:

@@ -66,8 +66,10 @@ class Grid(NamedTuple):
     """Bytes that each card must have: its share of weights and caches of all sequences in flight, and the server's overhead."""
     sequences: Floats
     """Whole sequences that fit at once; 0: the model does not fit."""
+    held: NDArray[np.bool_]
+    """The sequences in flight are held, by the values themselves, and the model's context is long enough for them."""
     fits: NDArray[np.bool_]
-    """All sequences in flight are held, even where the memory comes out as large as the interval allows."""
+    """They are held even where the memory comes out as large as the interval allows."""
     tpot: Estimates
     """Seconds between two tokens of an answer."""
     ttft: Estimates
@@ -75,7 +77,9 @@ class Grid(NamedTuple):
     throughput: Estimates
     """Answer tokens a second, of all requests."""
     standing: NDArray[np.int64]
-    """Which of STANDINGS an estimate has."""
+    """Which of STANDINGS the time between tokens has."""
+    usable: Floats
+    """Bytes of each card that the server may take."""
 
 
 def grid(
@@ -104,27 +108,30 @@ def grid(
     pool = pool_bytes(weight.value, cards, np.array(asked.utilisation), tensor, np.array(overhead.value))
     sequences = sequences_that_fit(pool, columns, np.array(asked.context), bits, tensor)
 
-    standing = _standing(models, accelerators, quantisations, asked.engine, fitted)
     shape = np.broadcast_shapes(needed.value.shape, cards.operations.shape, concurrency.shape)
     tpot_fit, ttft_fit = fitted.quantities["tpot"], fitted.quantities["ttft"]
     tpot = seconds_per_token(columns, weights, cards, full, constants_of(tpot_fit), bits, tensor)
     ttft = first_token_seconds(columns, cards, read, constants_of(ttft_fit), tensor)
     where = (models, accelerators, quantisations, Load(concurrency, tensor, read.prompt, full.answer), asked.engine)
+    standings = [_standing(models, accelerators, quantisations, asked.engine, fit) for fit in (tpot_fit, ttft_fit)]
     tpot_known, ttft_known = (
         _interval(_corrected(np.array(np.broadcast_to(value, shape)), fit, *where), fit, standing)
-        for value, fit in ((tpot, tpot_fit), (ttft, ttft_fit))
+        for value, fit, standing in zip((tpot, ttft), (tpot_fit, ttft_fit), standings, strict=True)
     )
+    long_enough = np.reshape([(model.context_tokens or 0) >= asked.context for model in models], (-1, 1, 1, 1))
     rates = [tokens_per_second(*pair, full) for pair in zip(ttft_known, tpot_known, strict=True)]
     return Grid(
         weights=weight,
         cache=cache,
         needed=needed,
         sequences=np.broadcast_to(sequences, (*shape[:3], 1)),
-        fits=np.broadcast_to(needed.high <= asked.utilisation * cards.memory, shape),
+        held=long_enough & np.broadcast_to(sequences >= concurrency, shape),
+        fits=long_enough & np.broadcast_to(needed.high <= asked.utilisation * cards.memory, shape),
+        usable=asked.utilisation * cards.memory,
         tpot=tpot_known,
         ttft=ttft_known,
         throughput=Estimates(rates[0], rates[2], rates[1]),
-        standing=standing,
+        standing=standings[0],
     )
 
 
@@ -142,13 +149,12 @@ def _weights(columns: Models, weights: Weights, held: Sequence[object], fitted: 
 
 
 def _standing(
-    models: Sequence[CatalogueModel], accelerators: Mapping[str, Accelerator], quantisations: Sequence[str], engine: str, fitted: Calibration
+    models: Sequence[CatalogueModel], accelerators: Mapping[str, Accelerator], quantisations: Sequence[str], engine: str, fit: Fit
 ) -> NDArray[np.int64]:
-    """How near each combination lies to what was measured (index into STANDINGS), by time per token."""
-    measured_cards = {each.accelerator for each in fitted.quantities["tpot"].corrections if not each.own}
-    near = np.array([1 if name in measured_cards else 2 for name in accelerators])
-    result = np.array(np.broadcast_to(near[None, :, None, None], (len(models), len(accelerators), len(quantisations), 1)))
-    fit = fitted.quantities["tpot"]
+    """How near each combination lies to what was measured (index into STANDINGS): itself; other models there; nothing there."""
+    there = {(each.accelerator, each.quantisation) for each in fit.corrections if each.engine == engine and not each.own}
+    near = np.array([[1 if (card, held) in there else 2 for held in quantisations] for card in accelerators])
+    result = np.array(np.broadcast_to(near[None, :, :, None], (len(models), len(accelerators), len(quantisations), 1)))
     for number, place in _places(models, accelerators, quantisations, engine, fit).items():
         if not fit.corrections[number].sparse:
             result[np.ix_(*place, [0])] = 0

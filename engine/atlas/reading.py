@@ -19,6 +19,8 @@ MAX_CARD_BYTES = 4 << 20
 MAX_HEADER_BYTES = 100 << 20
 """The limit of the safetensors format itself."""
 LENGTH_BYTES = 8
+MOST_PARAMETERS = 10**14
+"""Beyond this the heads do not tell of a model."""
 
 
 class ModelFiles(NamedTuple):
@@ -55,7 +57,7 @@ def read_files(root: Path, folder: str) -> ModelFiles:
         raise ArgumentInvalid(f"{folder}/config.json: {problem}", next_step="Give the file as the model's makers published it.") from None
     if not isinstance(config, dict):
         raise ArgumentInvalid(f"{folder}/config.json is no JSON object", next_step="Give the file as the model's makers published it.")
-    weights = [inside(root, f"{folder}/{found.name}") for found in sorted((root / folder).glob("*.safetensors"))]
+    weights = [inside(root, f"{folder}/{name}") for name in _weight_files(root / folder)]
     quantised = bool(config.get("quantization_config"))
     return ModelFiles(config, None if quantised else _parameters(weights), _card(inside(root, f"{folder}/README.md")))
 
@@ -68,10 +70,24 @@ def _up_to(path: Path, limit: int) -> bytes:
     return data
 
 
+def _weight_files(folder: Path) -> list[str]:
+    """The files that make up the model: those that its index lists, or else all but a second copy of them in one file."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(_up_to(index, MAX_HEADER_BYTES))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return []
+        return names if all(isinstance(name, str) and Path(name).name == name for name in names) else []
+    return sorted(found.name for found in folder.glob("*.safetensors") if not found.name.startswith("consolidated"))
+
+
 def _parameters(weights: Sequence[Path]) -> int | None:
     """The sizes of all tensors, from the heads of the files: no tensor is read."""
     total = 0
     for path in weights:
+        if not path.is_file():
+            return None
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(LENGTH_BYTES), "little")
             if length > MAX_HEADER_BYTES:
@@ -79,9 +95,9 @@ def _parameters(weights: Sequence[Path]) -> int | None:
             try:
                 head = json.loads(stream.read(length))
                 total += sum(math.prod(tensor["shape"]) for tensor_name, tensor in head.items() if tensor_name != "__metadata__")
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 return None
-    return total or None
+    return total if 0 < total < MOST_PARAMETERS else None
 
 
 def _card(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.atlas.calibration import Calibration, Correction, Fit, Setting
-from engine.atlas.catalogue import Catalogue
+from engine.atlas.catalogue import MOST_KEPT, Catalogue
 from engine.atlas.corrections import Load, fitted
 from engine.atlas.grid import Asked, grid
 from engine.atlas.physics.arrays import Floats
@@ -51,8 +51,21 @@ def held_against(atlas: Catalogue, measurement: ServedMeasurement, calibration: 
     return Held(measurement.tpot_ms / 1e3, float(found.tpot.value.item()), first, float(found.ttft.value.item()))
 
 
+_kept: dict[int, tuple[Catalogue, Calibration, Calibration]] = {}
+"""By the catalogue, which is the same object while atlas.json is the same: with many measurements this takes seconds."""
+
+
 def recalibrated(calibration: Calibration, atlas: Catalogue) -> Calibration:
     """With the workspace's own measurements; those of what the atlas does not know are passed over."""
+    kept = _kept.get(id(atlas))
+    if kept is None or kept[0] is not atlas or kept[1] is not calibration:
+        while len(_kept) >= MOST_KEPT:
+            _kept.pop(next(iter(_kept)), None)
+        kept = _kept[id(atlas)] = (atlas, calibration, _recalibrated(calibration, atlas))
+    return kept[2]
+
+
+def _recalibrated(calibration: Calibration, atlas: Catalogue) -> Calibration:
     settings: dict[Setting, list[ServedMeasurement]] = defaultdict(list)
     for each in atlas.measurements:
         if unknown_in(atlas, each) is None:

@@ -55,7 +55,7 @@ class Constraints(NamedTuple):
     """Hardware on hand: accelerators and how many."""
     rent: bool = True
     """Hardware may be rented; False keeps requests on what is on hand."""
-    quantisations: tuple[str, ...] = ("bf16", "fp8")
+    quantisations: tuple[str, ...] = ("bf16", "fp8", "mxfp4")
     text: str | None = None
     """Words of the models that come into question."""
     most_cards: int = 8

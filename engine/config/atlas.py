@@ -18,7 +18,7 @@ Vendor = Literal["nvidia", "amd", "apple", "google", "intel", "cpu"]
 NumberType = Literal["bf16", "fp8", "int8", "fp4"]
 HubName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", max_length=200)]
 AcceleratorName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w .:,()+/-]*$", max_length=100)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**10)]
 
 
 class CachedLayers(Record):
@@ -52,7 +52,7 @@ class Attention(Record):
     kind: AttentionKind
     cached: tuple[CachedLayers, ...] = ()
     """Empty: no source says, and no memory of a context is computed."""
-    state_elements: int | None = Field(default=None, ge=1)
+    state_elements: int | None = Field(default=None, ge=1, le=10**12)
     """What linear or state-space layers keep of a sequence however long it is, in elements."""
     note: str = ""
 
@@ -71,9 +71,9 @@ class Experts(Record):
     experts_per_token: Count
     expert_size: Count
     """Hidden size of one expert's feed-forward part."""
-    shared_experts: int | None = Field(default=None, ge=0)
+    shared_experts: int | None = Field(default=None, ge=0, le=10**6)
     """Always read, beside the routed ones."""
-    shared_size: int | None = Field(default=None, ge=0)
+    shared_size: int | None = Field(default=None, ge=0, le=10**9)
     moe_layers: int | None = Field(default=None, ge=1)
     """Layers that have experts; absent: no source says."""
 
@@ -84,8 +84,8 @@ class CatalogueModel(Record):
     name: str = Field(max_length=200)
     family: str = Field(max_length=100)
     architecture: Architecture
-    parameters_billion: float | None = Field(default=None, gt=0)
-    active_parameters_billion: float | None = Field(default=None, gt=0)
+    parameters_billion: float | None = Field(default=None, gt=0, le=1e6)
+    active_parameters_billion: float | None = Field(default=None, gt=0, le=1e6)
     """Read for each token, as its makers say it; for a dense model all."""
     layers: Count | None = None
     hidden_size: Count | None = None
@@ -101,6 +101,8 @@ class CatalogueModel(Record):
     experts: Experts | None = None
     context_tokens: Count | None = None
     """The longest context that its makers name."""
+    published_as: Literal["bf16", "fp8", "int4", "mxfp4"] | None = "bf16"
+    """What the weights in its repository are held in, null where that is none of these; other quantisations of it are somebody else's checkpoints."""
     vision: bool = False
     licence: str | None = None
     """The licence tag of its card: not legal advice."""
@@ -123,7 +125,7 @@ class AcceleratorPrice(Record):
 
     provider: str
     instance: str
-    usd_per_hour: float | None = Field(default=None, gt=0)
+    usd_per_hour: float | None = Field(default=None, gt=0, le=1e7)
     """For one accelerator; absent where the source gives a range in words."""
     kind: str
     """`on-demand`, `spot` or as the provider calls it."""
@@ -137,22 +139,22 @@ class Accelerator(Record):
     """A card, a chip or a machine that runs models."""
 
     vendor: Vendor
-    memory_gib: float | None = Field(default=None, gt=0)
+    memory_gib: float | None = Field(default=None, gt=0, le=1e7)
     """As it is sold."""
-    reported_memory_gib: float | None = Field(default=None, gt=0)
+    reported_memory_gib: float | None = Field(default=None, gt=0, le=1e7)
     """As its driver reports it, where somebody logged that."""
-    bandwidth_gb_s: float | None = Field(default=None, gt=0)
+    bandwidth_gb_s: float | None = Field(default=None, gt=0, le=1e7)
     """Of its memory, in 1e9 bytes a second."""
-    tflops: dict[NumberType, float] = {}
+    tflops: dict[NumberType, Annotated[float, Field(gt=0, le=1e7)]] = {}
     """Dense tera-operations a second by number type; a type that no source gives is absent."""
     compute_capability: float | None = Field(default=None, gt=0)
     """NVIDIA's, such as 8.9: which kernels it runs (developer.nvidia.com/cuda-gpus)."""
     interconnect: str | None = None
-    interconnect_gb_s: float | None = Field(default=None, gt=0)
+    interconnect_gb_s: float | None = Field(default=None, gt=0, le=1e7)
     """To another one, each direction, in 1e9 bytes a second."""
     unified_memory: bool = False
     """Its memory is the host's too, so that a part stays for the host."""
-    power_w: float | None = Field(default=None, gt=0)
+    power_w: float | None = Field(default=None, gt=0, le=1e7)
     prices: tuple[AcceleratorPrice, ...] = ()
     source: str
     confidence: Confidence
@@ -172,15 +174,15 @@ class ServedMeasurement(Record):
     """What served it."""
     quantisation: str = Field(max_length=20)
     """Such as bf16, fp8 or int4."""
-    prompt_tokens: float = Field(ge=1)
+    prompt_tokens: float = Field(ge=1, le=1e7)
     """In the mean."""
-    answer_tokens: float = Field(ge=1)
+    answer_tokens: float = Field(ge=1, le=1e7)
     """In the mean."""
-    concurrency: float = Field(ge=1)
+    concurrency: float = Field(ge=1, le=1e7)
     """Requests in flight, in the mean."""
-    tpot_ms: float = Field(gt=0)
+    tpot_ms: float = Field(gt=0, le=1e8)
     """Milliseconds between two tokens of an answer."""
-    ttft_ms: float | None = Field(default=None, gt=0)
+    ttft_ms: float | None = Field(default=None, gt=0, le=1e8)
     """Milliseconds to the first token."""
     as_of: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     """The day."""
@@ -196,5 +198,5 @@ class AtlasFile(Record):
     """By their names on the Hugging Face hub, `owner/name`."""
     accelerators: dict[AcceleratorName, Accelerator] = {}
     """By the names that they are sold under."""
-    measurements: dict[str, ServedMeasurement] = {}
+    measurements: dict[str, ServedMeasurement] = Field(default={}, max_length=1000)
     """One's own, which correct the estimates of their settings (`modelsmith record-measurement`)."""

@@ -14,8 +14,8 @@ from engine.base.files import write_atomic
 from engine.base.ids import check_identifier
 from engine.base.paths import Workspace
 from engine.config import Cluster, Profile
-from engine.errors import DuplicateId
-from engine.loading.workspace import load_atlas, load_clusters, parse_atlas, parse_clusters, read_clusters
+from engine.errors import DuplicateId, TooLarge
+from engine.loading.workspace import MAX_ATLAS_BYTES, load_atlas, load_clusters, parse_atlas, parse_clusters, read_clusters
 
 _saving = threading.Lock()
 """Two requests that add an entry at once both find it in the file afterwards."""
@@ -37,14 +37,16 @@ def save_cluster(workspace: Workspace, name: str, cluster: Cluster) -> None:
 
 def save_atlas_entry(workspace: Workspace, section: Literal["models", "measurements"], name: str, entry: BaseModel) -> None:
     """Adds one entry to atlas.json, which is made where there is none. The same entry again changes nothing; another one is DuplicateId."""
-    path = workspace.atlas_file
+    path = workspace.atlas_file.resolve()
     with _saving:
         if _is_there(path.name, load_atlas(workspace), section, name, entry):
             return
-        text = path.read_text() if path.is_file() else '{\n  "schema_version": 1\n}\n'
+        text = path.read_bytes().decode() if path.is_file() else '{\n  "schema_version": 1\n}\n'
         if section not in json.loads(text):
             text = text.replace("{", f'{{\n  "{section}": {{}}' + ("," if json.loads(text) else ""), 1)
         data = insert_entry(text, section, name, _as_written(entry)).encode()
+        if len(data) > MAX_ATLAS_BYTES:
+            raise TooLarge(f"atlas.json would have more than {MAX_ATLAS_BYTES} bytes", next_step="Take out entries that nobody needs any more.")
         parse_atlas(data, path.name)
         write_atomic(path, data, mode=stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o644)
 

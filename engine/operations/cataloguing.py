@@ -17,9 +17,9 @@ from engine.base.paths import Workspace
 from engine.config import Accelerator, ServedMeasurement
 from engine.errors import ArgumentInvalid
 from engine.loading import save_atlas_entry
-from engine.showing.atlas import Beside, attention_in_words, model_line, model_sheet, quantisation_names, recorded, standing_in_words
+from engine.showing.atlas import Beside, attention_in_words, model_line, model_sheet, quantisation_names, recorded, standings_in_words
 from engine.showing.pages import page_at
-from engine.views import ImportedModel, ModelSheet, ModelsPage, NextCall, RecordedMeasurement
+from engine.views import ImportedModel, ModelLine, ModelSheet, ModelsPage, NextCall, RecordedMeasurement
 
 NOWHERE = Accelerator(vendor="cpu", source="", confidence="low")
 """Where no hardware was named: nothing is known of it, so only what the model itself needs comes out."""
@@ -43,7 +43,7 @@ class Cataloguing:
         if where.accelerator is not None:
             where = where._replace(accelerator=atlas.accelerator(where.accelerator)[0])
         names = [] if compare and wanted == Wanted() else found(atlas.models, wanted, order)
-        figures = self._figures(atlas, names or list(atlas.models), where)
+        figures = self._figures(atlas, names or list(atlas.models)[:1], where)
         kept = [at for at in range(len(names)) if not fitting or figures.fits[at, 0, 0, 0]]
         page = page_at(cursor, limit)
         lines = tuple(
@@ -57,7 +57,7 @@ class Cataloguing:
             total=len(kept),
             next_cursor=page.next_cursor(len(kept)),
             compared=compared,
-            assumptions=(*_assumptions(where, figures), *([f"Training: {RECIPE}."] if compared else [])),
+            assumptions=_assumptions(where, [*lines, *compared]),
         )
 
     def import_model(self, name: str, path: str) -> ImportedModel:
@@ -131,12 +131,14 @@ def _what_it_takes(model: str) -> NextCall:
     return NextCall(tool="search_models", arguments=arguments, why="what it takes, and how fast it is, on hardware that you name")
 
 
-def _assumptions(where: Deployment, figures: Grid) -> tuple[str, ...]:
+def _assumptions(where: Deployment, shown: Sequence[ModelLine]) -> tuple[str, ...]:
+    """What the figures of these lines rest on."""
     weights = "Weights: parameters x bits with scales, embeddings in 16 bits; caches in 16 bits."
+    training = [f"Training: {RECIPE}."] if any(isinstance(line, ModelSheet) for line in shown) else []
     if where.accelerator is None:
-        return (weights,)
+        return (weights, *training)
     load = (
         f"{where.concurrency} requests in flight, prompts of {where.prompt_tokens} and answers of {where.answer_tokens} tokens, vLLM with 0.9 of "
         f"the memory, each model split over {where.cards}."
     )
-    return weights, load, f"Times are {standing_in_words(figures, 0, calibration())}."
+    return (weights, load, *training, *standings_in_words({line.known_from or "" for line in shown}, calibration()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from engine.atlas.calibration import calibration
 from engine.atlas.catalogue import Catalogue, catalogue
 from engine.atlas.compose import SERVED, UTILISATION, Candidate, changes, ranked
@@ -9,7 +11,7 @@ from engine.atlas.exports import FORMATS, READY_MADE, VLLM_QUANTISATION, Chosen
 from engine.atlas.recalibration import recalibrated
 from engine.atlas.types import Constraints, Export, ScoreWeights
 from engine.base.paths import Workspace
-from engine.errors import ArgumentInvalid, NotFound
+from engine.errors import ArgumentInvalid, DependencyMissing, NotFound
 from engine.generate.host_facts import installed_vllm
 from engine.showing.pages import page_at
 from engine.showing.plans import configuration, reasons, report, would_change
@@ -49,16 +51,16 @@ class Planning:
         )
 
     def _shown(self, atlas: Catalogue, candidate: Candidate, wanted: Constraints, weights: ScoreWeights) -> Configuration:
-        return configuration(candidate, atlas.models[candidate.model], atlas.accelerators[candidate.accelerator], wanted, weights)
+        return configuration(candidate, atlas.models[candidate.model], wanted, weights)
 
     def _exported(
         self, atlas: Catalogue, found: list[Candidate], wanted: Constraints, weights: ScoreWeights, told: tuple[str, ...], export: Export
     ) -> Chosen:
         candidate = _candidate(found, export.configuration)
-        _refuse_what_would_not_start(candidate, export)
+        model = atlas.models[candidate.model]
+        _refuse_what_would_not_start(candidate, export, as_published=candidate.quantisation == model.published_as)
         shown = self._shown(atlas, candidate, wanted, weights)
         others = [self._shown(atlas, each, wanted, weights) for each in found[: LISTED_OTHERS + 1] if each.key != candidate.key][:LISTED_OTHERS]
-        model = atlas.models[candidate.model]
         return Chosen(
             model=candidate.model,
             title=model.name,
@@ -69,10 +71,12 @@ class Planning:
             accelerator=candidate.accelerator,
             cards=candidate.cards,
             quantisation=candidate.quantisation,
+            as_published=candidate.quantisation == model.published_as,
             context_tokens=wanted.prompt_tokens + wanted.answer_tokens,
+            longest_tokens=model.context_tokens or 0,
             concurrency=wanted.concurrency,
             utilisation=UTILISATION,
-            vllm_version=installed_vllm()[1],
+            vllm_version=_vllm_version(),
             figures=shown.model_dump(mode="json", include=FIGURES),
             report=report(shown, others, wanted, weights, told, calibration().as_of),
         )
@@ -85,14 +89,16 @@ def _resolved(atlas: Catalogue, wanted: Constraints) -> Constraints:
         raise ArgumentInvalid(f"{unknown[0][:40]!r} cannot be planned with", next_step=f"Use some of: {', '.join(VLLM_QUANTISATION)}.")
     if not wanted.own and not wanted.rent:
         raise ArgumentInvalid("nothing may be rented, and nothing is on hand", next_step="Name hardware with `own`, or allow `rent`.")
-    own = tuple((atlas.accelerator(name)[0], count) for name, count in wanted.own)
-    foreign = [name for name, _ in own if atlas.accelerators[name].vendor not in SERVED]
+    own: Counter[str] = Counter()
+    for name, count in wanted.own:
+        own[atlas.accelerator(name)[0]] += count
+    foreign = [name for name in own if atlas.accelerators[name].vendor not in SERVED]
     if foreign:
         raise ArgumentInvalid(
             f"{foreign[0]} is no card that the exported configurations run on",
             next_step="Plan for NVIDIA cards, or ask search_models what fits on it.",
         )
-    return wanted._replace(own=own)
+    return wanted._replace(own=tuple(own.items()))
 
 
 def _candidate(found: list[Candidate], name: str | None) -> Candidate:
@@ -108,8 +114,8 @@ def _candidate(found: list[Candidate], name: str | None) -> Candidate:
     )
 
 
-def _refuse_what_would_not_start(candidate: Candidate, export: Export) -> None:
-    if candidate.quantisation in READY_MADE and export.checkpoint is None:
+def _refuse_what_would_not_start(candidate: Candidate, export: Export, *, as_published: bool) -> None:
+    if candidate.quantisation in READY_MADE and export.checkpoint is None and not as_published:
         raise ArgumentInvalid(
             f"{candidate.key} needs a checkpoint that is quantised already",
             next_step="Name its repository with `checkpoint` (AWQ), or leave the quantisation out.",
@@ -119,6 +125,13 @@ def _refuse_what_would_not_start(candidate: Candidate, export: Export) -> None:
             "a profile pins its weights, and no revision is given",
             next_step=f"Give the commit of {export.checkpoint or candidate.model} as `revision`.",
         )
+
+
+def _vllm_version() -> str:
+    try:
+        return installed_vllm()[1]
+    except DependencyMissing:
+        return ""
 
 
 def _summary(found: list[Candidate], wanted: Constraints) -> str:
@@ -142,6 +155,6 @@ def _assumptions(wanted: Constraints, as_of: str) -> tuple[str, ...]:
         f"{wanted.concurrency} requests in flight all the time, prompts of {wanted.prompt_tokens} and answers of {wanted.answer_tokens} tokens, "
         "vLLM with 0.9 of the memory, caches in 16 bits.",
         "Rented hardware at the middle one of the on-demand prices known for one card; snapshots of 2026, which change from week to week.",
-        f"Intervals hold nine of ten published measurements left out of a fit of {as_of}.",
+        f"Intervals of times held nine of ten published measurements left out of a fit of {as_of}; that of memory is the range of a few logs.",
         "There are no benchmark scores in the atlas: try the first few on your own domain.",
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from engine.atlas.calibration import Calibration
 from engine.atlas.grid import STANDINGS, Estimates, Grid
-from engine.atlas.physics.arrays import Floats
+from engine.atlas.physics.arrays import Floats, Models
+from engine.atlas.physics.memory import cache_bytes
 from engine.atlas.physics.quantisations import QUANTISATIONS
 from engine.atlas.recalibration import Held
 from engine.config import CatalogueModel, ServedMeasurement
@@ -17,12 +18,11 @@ from engine.views import Expected, ModelLine, ModelSheet, RecordedMeasurement
 
 GIB = float(2**30)
 MIB = float(2**20)
-TOKENS = 1024
-CACHE_BYTES = 2.0
+TOKENS, BITS = np.array([1024.0]), np.array([16.0])
 STANDING_WORDS = {
-    "measured_setting": "measured: this shape of model on this accelerator under this engine, at other loads",
-    "new_model": "foretold: this accelerator was measured with other models",
-    "new_accelerator": "foretold: nothing was measured on this accelerator",
+    "measured_setting": "measured: this shape of model on this accelerator, under this engine and quantisation, at other loads",
+    "new_model": "foretold: other models were measured there",
+    "new_accelerator": "foretold: nothing was measured there",
 }
 
 
@@ -45,6 +45,7 @@ class Beside(NamedTuple):
 
 def model_sheet(name: str, model: CatalogueModel, at: int, figures: Grid, beside: Beside, *, hardware: bool) -> ModelSheet:
     """All of it."""
+    runs = hardware and figures.held[at, 0, 0, 0]
     return ModelSheet(
         **_common(name, model, at, figures, hardware=hardware),  # type: ignore[arg-type]
         name=model.name,
@@ -56,8 +57,8 @@ def model_sheet(name: str, model: CatalogueModel, at: int, figures: Grid, beside
         experts=_experts_in_words(model),
         languages=model.languages,
         weights_gib_by_quantisation={each: known for each, bits in beside.weights.items() if (known := _expected(bits, at, 1 / GIB)) is not None},
-        tpot_ms=_expected(figures.tpot, at, 1e3) if hardware else None,
-        ttft_ms=_expected(figures.ttft, at, 1e3) if hardware else None,
+        tpot_ms=_expected(figures.tpot, at, 1e3) if runs else None,
+        ttft_ms=_expected(figures.ttft, at, 1e3) if runs else None,
         textbook={each: digits(float(values[at])) for each, values in beside.textbook.items() if not np.isnan(values[at])},
         lora_peak_gib=_expected(beside.lora, at, 1 / GIB),
         qlora_peak_gib=_expected(beside.qlora, at, 1 / GIB),
@@ -71,6 +72,7 @@ def _common(name: str, model: CatalogueModel, at: int, figures: Grid, *, hardwar
     active = model.active_parameters_billion
     sequences = figures.sequences[at, 0, 0, 0] if hardware else np.nan
     weights = _expected(figures.weights, at, 1 / GIB)
+    speed = _expected(figures.throughput, at, 1.0) if hardware and figures.held[at, 0, 0, 0] else None
     return {
         "model": name,
         "parameters_billion": model.parameters_billion,
@@ -81,9 +83,10 @@ def _common(name: str, model: CatalogueModel, at: int, figures: Grid, *, hardwar
         "tasks": model.tasks,
         "release": model.release,
         "weights_gib": weights and weights.value,
-        "cache_mib_per_1k_tokens": round(sum(each.elements_per_token for each in model.attention.cached) * TOKENS * CACHE_BYTES / MIB, 2) or None,
+        "cache_mib_per_1k_tokens": _cache_mib(model),
         "sequences": None if np.isnan(sequences) else int(sequences),
-        "tokens_per_second": _expected(figures.throughput, at, 1.0) if hardware and sequences > 0 else None,
+        "tokens_per_second": speed,
+        "known_from": STANDINGS[int(figures.standing[at, 0, 0, 0])] if speed else None,
         "confidence": model.confidence,
     }
 
@@ -122,12 +125,20 @@ def standing_of(figures: Grid, place: tuple[int, int, int]) -> str:
     return STANDING_WORDS[STANDINGS[int(figures.standing[(*place, 0)])]]
 
 
-def standing_in_words(figures: Grid, at: int, fitted: Calibration) -> str:
-    """How near the first estimates lie to what was measured, and how wrong such were."""
-    name = STANDINGS[int(figures.standing[at, 0, 0, 0])]
-    error = fitted.quantities["tpot"].errors[name]
-    wrong = f"of {error.n} measurements foretold so, half were within {error.median:.0%} (time a token), nine of ten within {error.p90:.0%}"
-    return f"{STANDING_WORDS[name]}; {wrong}"
+def standings_in_words(names: Iterable[str], fitted: Calibration) -> tuple[str, ...]:
+    """What each standing means, and how wrong such estimates were."""
+    told = []
+    for name in STANDINGS:
+        if name in names:
+            error = fitted.quantities["tpot"].errors[name]
+            wrong = f"of {error.n} measurements foretold so, half were within {error.median:.0%} (time a token), nine of ten within {error.p90:.0%}"
+            told.append(f"{name}: {STANDING_WORDS[name]}; {wrong}.")
+    return tuple(told)
+
+
+def _cache_mib(model: CatalogueModel) -> float | None:
+    kept = float(cache_bytes(Models.of([model]), TOKENS, BITS)[0])
+    return None if np.isnan(kept) else round(kept / MIB, 2)
 
 
 def quantisation_names() -> tuple[str, ...]:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.atlas.compose import UTILISATION, Candidate
+from engine.atlas.compose import Candidate
 from engine.atlas.grid import Estimates
 from engine.atlas.physics.cost import usd_per_million_tokens, usd_per_request
 from engine.atlas.types import Constraints, ScoreWeights
-from engine.config import Accelerator, CatalogueModel
+from engine.config import CatalogueModel
 from engine.showing.atlas import digits, standing_of
 from engine.views import Configuration, Expected
 
@@ -25,7 +25,7 @@ TERM_WORDS = {
 }
 
 
-def configuration(candidate: Candidate, model: CatalogueModel, card: Accelerator, wanted: Constraints, weights: ScoreWeights) -> Configuration:
+def configuration(candidate: Candidate, model: CatalogueModel, wanted: Constraints, weights: ScoreWeights) -> Configuration:
     """One of them."""
     figures, price = candidate.grid, candidate.usd_per_hour
     throughput = _at(figures.throughput, candidate, 1.0)
@@ -45,7 +45,7 @@ def configuration(candidate: Candidate, model: CatalogueModel, card: Accelerator
         ttft_ms=_at(figures.ttft, candidate, 1e3),
         tokens_per_second=throughput,
         memory_gib=_at(figures.needed, candidate, 1 / GIB),
-        usable_gib=round((card.reported_memory_gib or card.memory_gib or 0.0) * UTILISATION, 1),
+        usable_gib=round(float(figures.usable[0, candidate.place[1], 0, 0]) / GIB, 1),
         licence=model.licence,
         known_from=standing_of(figures, candidate.place),
     )
@@ -106,11 +106,12 @@ def report(
         "",
         f"{best.score:g} points: " + "; ".join(reasons(best, weights)) + ".",
         "",
-        "| | estimate | nine of ten lie in |",
+        "| | estimate | interval |",
         "|---|---|---|",
         *rows,
         "",
-        f"Times are {best.known_from}. Fitted {as_of}.",
+        f"Times are {best.known_from}; their intervals held nine of ten measurements that a fit of {as_of} had not seen. The interval of memory is "
+        "the range of a few start-up logs; rates and costs combine the ends of the times'.",
         "",
         "## What else came out",
         "",

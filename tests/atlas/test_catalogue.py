@@ -65,6 +65,19 @@ def test_a_name_that_several_hold_is_refused_with_them() -> None:
     assert refused.value.details["near"] == ["H100 NVL 94GB", "H100 PCIe 80GB", "H100 SXM 80GB"]
 
 
+def test_a_usual_name_that_two_models_share_is_refused_and_a_hub_name_never(tmp_path: Path) -> None:
+    atlas = catalogue(with_atlas(tmp_path, models={"one/tiny": OWN, "two/tiny": OWN}))
+    assert atlas.model("two/tiny")[0] == "two/tiny"
+    with pytest.raises(NotFound):
+        atlas.model("Tiny")
+
+
+def test_a_card_that_computes_less_than_nothing_is_refused(tmp_path: Path) -> None:
+    card = {"vendor": "nvidia", "memory_gib": 24, "bandwidth_gb_s": 300, "tflops": {"bf16": -5.0}, "source": "us", "confidence": "high"}
+    with pytest.raises(ConfigInvalid, match="tflops"):
+        catalogue(with_atlas(tmp_path, accelerators={"House 1": card}))
+
+
 def test_a_misspelled_name_is_refused_with_those_that_come_near() -> None:
     with pytest.raises(NotFound) as refused:
         catalogue().model("Qwen/Qwen3-4")
@@ -87,6 +100,8 @@ def test_an_entry_of_the_workspace_joins_those_that_ship_and_stands_before_one_o
         ({"parameters_billion": "7B"}, "models.house/tiny.parameters_billion", "valid number"),
         ({"attention": {"kind": "gqa", "cached": [{"layers": 4}]}}, "models.house/tiny.attention.cached[0]", "either a latent, or keys and values"),
         ({"source": None}, "models.house/tiny.source", "valid string"),
+        ({"layers": 10**30}, "models.house/tiny.layers", "less than or equal to"),
+        ({"parameters_billion": 1e300}, "models.house/tiny.parameters_billion", "less than or equal to"),
     ],
 )
 def test_a_wrong_entry_is_refused_with_its_path_and_what_was_expected(tmp_path: Path, change: dict[str, object], path: str, expected: str) -> None:

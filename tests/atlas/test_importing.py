@@ -13,7 +13,7 @@ import pytest
 from engine.atlas.catalogue import catalogue
 from engine.atlas.importing import entry_from
 from engine.engine import Engine
-from engine.errors import ArgumentInvalid, DuplicateId, NotFound, PathRefused
+from engine.errors import ArgumentInvalid, DuplicateId, NotFound, PathRefused, TooLarge
 from tests.workspaces import make_workspace
 from tools.atlas import IMPORT_MODEL, SEARCH_MODELS
 from tools.tool import call
@@ -50,6 +50,12 @@ def entry(config: dict[str, Any], **more: Any) -> Any:
         (LATENT, [(61 * 576, None)], "mla"),
         (WINDOWED, [(8 * 2048, None), (24 * 2048, 512)], "gqa"),
         (LLAMA | {"sliding_window": 4096, "use_sliding_window": False}, [(65536, None)], "gqa"),
+        (LLAMA | {"sliding_window": 1024, "model_type": "gemma3_text"}, [], "unknown"),
+        (LLAMA | {"sliding_window": 4096, "model_type": "mistral"}, [(65536, 4096)], "gqa"),
+        (LLAMA | {"sliding_window": 4096, "model_type": "mistral", "max_window_layers": 20}, [], "unknown"),
+        (LLAMA | {"multi_query": True}, [(65536, None)], "gqa"),
+        (LATENT | {"linear_attn_config": {"kda_layers": [1]}}, [], "unknown"),
+        (LLAMA | {"full_attention_interval": 4}, [], "unknown"),
         (LINEAR, [(2048, None)], "hybrid"),
         (LLAMA | {"mamba_d_state": 128}, [], "unknown"),
         (LLAMA | {"layer_types": ["full_attention", "something_new"] * 16}, [], "unknown"),
@@ -161,6 +167,59 @@ def test_nothing_is_read_outside_of_the_workspace(engine: Engine, tmp_path: Path
             imported(engine, path)
     with pytest.raises(NotFound):
         imported(engine, "models/absent")
+
+
+def test_a_second_copy_of_the_weights_is_not_counted_and_a_missing_part_is_said(engine: Engine) -> None:
+    folder = put_model(engine, tensors={"a": [1000, 1000]})
+    (folder / "consolidated.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    assert imported(engine, name="acme/once")["imported"]["parameters_billion"] == 0.001
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}))
+    sheet = imported(engine, name="acme/part")["imported"]
+    assert "computed" in sheet["sources"]["parameters_billion"]
+
+
+@pytest.mark.parametrize(
+    ("config", "card"),
+    [
+        (LLAMA, "---\nlanguage:\n---\n"),
+        (LLAMA, "---\nlanguage: [no, en]\nlicense: 7\n---\n"),
+        (LATENT | {"mlp_only_layers": 5}, ""),
+        (LLAMA | {"vocab_size": 10**400}, ""),
+        (LLAMA | {"quantization_config": "by hand"}, ""),
+    ],
+)
+def test_odd_fields_say_nothing_and_stop_nothing(engine: Engine, config: dict[str, Any], card: str) -> None:
+    put_model(engine, config, card)
+    sheet = imported(engine)["imported"]
+    assert sheet["layers"]
+    assert "False" not in sheet.get("languages", [])
+
+
+def test_heads_of_files_that_are_none_are_passed_over(engine: Engine) -> None:
+    folder = put_model(engine)
+    (folder / "m.safetensors").mkdir()
+    deep = b"[" * 200_000
+    (folder / "n.safetensors").write_bytes(struct.pack("<Q", len(deep)) + deep)
+    assert imported(engine)["imported"]["parameters_billion"] == pytest.approx(8.03, rel=0.001)
+
+
+def test_line_ends_and_links_stay_as_they_were(engine: Engine, tmp_path: Path) -> None:
+    put_model(engine)
+    real = engine.workspace.root / "shared-atlas.json"
+    real.write_bytes(b'{"accelerators": {},\r\n "schema_version": 1}\r\n')
+    engine.workspace.atlas_file.symlink_to(real.name)
+    imported(engine)
+    assert engine.workspace.atlas_file.is_symlink()
+    assert b'"accelerators": {},\r\n "schema_version": 1}\r\n' in real.read_bytes()
+
+
+def test_an_entry_that_would_make_the_file_too_large_is_refused_and_the_file_stays(engine: Engine) -> None:
+    put_model(engine)
+    engine.workspace.atlas_file.write_text('{"schema_version": 1' + " " * ((4 << 20) - 22) + "}")
+    before = engine.workspace.atlas_file.read_bytes()
+    with pytest.raises(TooLarge):
+        imported(engine)
+    assert engine.workspace.atlas_file.read_bytes() == before
 
 
 def test_broken_weights_and_a_broken_card_say_nothing_and_stop_nothing(engine: Engine) -> None:

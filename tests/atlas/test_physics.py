@@ -19,6 +19,7 @@ from engine.atlas.physics.speed import (
     experts_read,
     first_token_seconds,
     prefill_seconds,
+    read_bytes,
     seconds_per_token,
     speculated_speedup,
     step_seconds,
@@ -128,6 +129,17 @@ def test_a_step_is_never_faster_than_its_weights_can_be_read() -> None:
     work = Workload(column(1024), column(256), ONE)
     step = step_seconds(models(LLAMA), held("bf16"), H100, work, CONSTANTS, BITS, ONE)
     assert step[0] > 15e9 / 3350e9
+
+
+def test_a_step_reads_the_output_layer_once_in_16_bits_and_the_rest_quantised() -> None:
+    """Llama 3.1 8B: 8.03 billion parameters, of which an input embedding of 0.525 is not read and an output layer of as many is."""
+    assert read_bytes(models(LLAMA), held("fp8"), ONE)[0] == pytest.approx((8.03e9 - 2 * 0.5253e9) + 2 * 0.5253e9, rel=0.001)
+    assert read_bytes(models(LLAMA), held("bf16"), ONE)[0] == pytest.approx(2 * (8.03e9 - 0.5253e9), rel=0.001)
+
+
+def test_what_a_checkpoint_holds_beyond_what_is_active_is_not_read() -> None:
+    assert models("moonshotai/Kimi-K2.5").active[0] == pytest.approx(32e9)
+    assert models("deepseek-ai/DeepSeek-V3").active[0] == pytest.approx(37e9)
 
 
 def test_one_request_reads_as_many_experts_as_a_token_chooses_and_many_read_nearly_all() -> None:

@@ -69,6 +69,18 @@ def test_the_interval_grows_narrower_only_when_there_are_enough(engine: Engine) 
     assert width() < 0.8 * before
 
 
+def test_a_time_that_nobody_measured_is_no_surer_for_it(engine: Engine) -> None:
+    def first() -> dict[str, float]:
+        page = call(engine, SEARCH_MODELS, {"compare": ["Qwen/Qwen3-4B"], "accelerator": "L4"})
+        found: dict[str, float] = page["compared"][0]["ttft_ms"]
+        return found
+
+    before = first()
+    for concurrency in (1, 2, 4, 8, 16, 32):
+        record(engine, concurrency=concurrency, ttft_ms=None)
+    assert first() == before
+
+
 def test_other_settings_stay_as_they_were(engine: Engine) -> None:
     others = ({"quantisation": "fp8"}, {"text": "qwen3-8b"}, {"accelerator": "RTX 4090"})
     before = [speed(engine, **each) for each in others]

@@ -70,7 +70,26 @@ def test_on_hardware_each_line_says_what_fits_and_how_fast_it_answers_with_its_i
     speed = line["tokens_per_second"]
     assert 0 < speed["low"] < speed["value"] < speed["high"]
     assert "1 x L4 24GB in int4" in page["summary"]
-    assert "nothing was measured on this accelerator" in page["assumptions"][-1]
+    assert line["known_from"] == "new_accelerator"
+    assert page["assumptions"][-1].startswith("new_accelerator: foretold: nothing was measured there; of ")
+
+
+def test_each_line_says_how_near_it_lies_to_what_was_measured(engine: Engine) -> None:
+    page = search(engine, text="llama 3", accelerator="H100 SXM", quantisation="fp8", count=4)
+    standings = {line["model"]: line.get("known_from") for line in page["models"]}
+    assert standings["meta-llama/Llama-3.1-70B-Instruct"] == "measured_setting"
+    assert standings["meta-llama/Llama-3.2-1B-Instruct"] == "new_model"
+    compared = search(engine, compare=["meta-llama/Llama-3.1-70B-Instruct"], accelerator="H100 SXM", quantisation="fp8", count=4)
+    assert any(words.startswith("measured_setting: ") for words in compared["assumptions"])
+
+
+def test_a_load_that_cannot_run_has_no_speed(engine: Engine) -> None:
+    crowded = search(engine, text="Llama-3.1-70B", accelerator="H100 SXM", quantisation="int4", prompt_tokens=30_000, concurrency=256)["models"][0]
+    assert 0 < crowded["sequences"] < 256
+    assert "tokens_per_second" not in crowded
+    long = search(engine, text="phi-3-mini-4k", accelerator="H100 SXM", prompt_tokens=50_000)
+    assert "tokens_per_second" not in long["models"][0]
+    assert search(engine, text="phi-3-mini-4k", accelerator="H100 SXM", prompt_tokens=50_000, fits=True)["total"] == 0
 
 
 def test_only_what_fits_is_listed_where_that_is_asked(engine: Engine) -> None:

@@ -31,6 +31,8 @@ class Models(NamedTuple):
     parameters: Floats
     embedding: Floats
     """Parameters of the embedding, and of an output layer of its own."""
+    output: Floats
+    """Parameters of the output layer, its own or the embedding."""
     always_read: Floats
     """Parameters that each decoding step reads whatever the token is: all but routed experts and an input embedding of its own."""
     expert: Floats
@@ -67,17 +69,17 @@ def _row(model: CatalogueModel) -> tuple[float, ...]:
     total = nan if model.parameters_billion is None else model.parameters_billion * 1e9
     hidden = float(model.hidden_size or nan)
     table = hidden * float(model.vocabulary or nan)
-    tied = model.tied_embeddings is not False
+    tied = model.tied_embeddings is True  # where no source says, an output layer of its own is counted: most larger models have one
     experts = model.experts
     expert = (3 if model.gated else 2) * hidden * experts.expert_size if experts else 0.0
     moe_layers = float(experts.moe_layers or nan) if experts else 0.0
-    routed = moe_layers * expert * experts.experts if experts else 0.0
-    always = total - routed - (0.0 if tied else table)
+    always = _always_read(model, total, moe_layers * expert, 0.0 if tied else table)
     cached = model.attention.cached
     return (
         total,
         table if tied else 2 * table,
-        always if always > 0 else nan,  # the dimensions do not go with the total
+        table,
+        always,
         expert,
         float(experts.experts) if experts else 1.0,
         float(experts.experts_per_token) if experts else 0.0,
@@ -90,6 +92,23 @@ def _row(model: CatalogueModel) -> tuple[float, ...]:
         float(next((each.window for each in cached if each.window is not None), 1)),
         float(model.attention.state_elements or 0),
     )
+
+
+def _always_read(model: CatalogueModel, total: float, expert: float, table: float) -> float:
+    """What its makers say is active, without the experts among it; where they say nothing, all without experts and an input embedding of its own. (A
+    checkpoint may hold more than is read: a vision tower, layers that draft.) NaN where the dimensions do not go with the total.
+
+    `expert`: parameters of one expert in all layers; `table`: those of an input embedding of its own.
+    """
+    experts = model.experts
+    if experts is None:
+        return total - table
+    if experts.experts * expert >= total:
+        return float("nan")
+    chosen = experts.experts_per_token * expert
+    said = model.active_parameters_billion
+    found = said * 1e9 - chosen if said else total - experts.experts * expert - table
+    return found if found > 0 else float("nan")
 
 
 class Weights(NamedTuple):

@@ -51,7 +51,7 @@ def experts_read(models: Models, concurrency: Floats) -> Floats:
 
 def read_bytes(models: Models, weights: Weights, concurrency: Floats) -> Floats:
     """Weights that one step reads."""
-    output = np.minimum(models.embedding, models.always_read)
+    output = np.minimum(models.output, models.always_read)
     quantised = models.always_read - output + models.moe_layers * experts_read(models, concurrency) * models.expert
     read: Floats = (quantised * weights.bits + output * weights.unquantised_bits) / 8
     return read
