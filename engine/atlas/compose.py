@@ -34,6 +34,8 @@ COMFORTABLE = 0.2
 """Share of the memory left over that earns the whole margin bonus."""
 NON_COMMERCIAL = frozenset({"cc-by-nc-4.0", "mrl", "qwen-research"})
 TERMS = ScoreWeights._fields
+TIE = 1e-9
+"""Scores that lie closer are equal."""
 UTILISATION = 0.9
 
 
@@ -115,30 +117,33 @@ def _candidates(
     possible = _possible(models, whole, usable, prices, fits, tensor, wanted)
     total = sum(getattr(weights, term) * np.broadcast_to(fits[term], possible.shape) for term in TERMS)
     score: Floats = np.where(possible, total, -np.inf)
+    shared = {term: np.broadcast_to(fits[term], possible.shape) for term in TERMS}
     chosen = []
-    for at, name in enumerate(names):
-        of_model = score[at]
-        if np.isfinite(of_model.max()):
-            ties = np.argwhere(of_model >= of_model.max() - 1e-9)
-            card, quantisation = min(ties, key=lambda tie: (prices[0, tie[0], 0], tie[1]))
-            place = (at, int(card), int(quantisation))
-            price = float(prices[0, card, 0])
-            accelerator = list(cards)[card]
-            chosen.append(
-                Candidate(
-                    name,
-                    accelerator,
-                    tensor,
-                    wanted.quantisations[quantisation],
-                    on_hand=price == 0,
-                    usd_per_hour=price or None,
-                    fits={term: float(np.broadcast_to(fits[term], possible.shape)[place]) for term in TERMS},
-                    score=float(score[place]),
-                    grid=whole,
-                    place=place,
-                )
+    for at in np.flatnonzero(np.isfinite(score.max(axis=(1, 2)))):
+        card, quantisation = _cheapest(score[at], prices[0, :, 0])
+        place, price = (int(at), card, quantisation), float(prices[0, card, 0])
+        chosen.append(
+            Candidate(
+                names[at],
+                list(cards)[card],
+                tensor,
+                wanted.quantisations[quantisation],
+                on_hand=price == 0,
+                usd_per_hour=price or None,
+                fits={term: float(shared[term][place]) for term in TERMS},
+                score=float(score[place]),
+                grid=whole,
+                place=place,
             )
+        )
     return chosen
+
+
+def _cheapest(score: Floats, prices: Floats) -> tuple[int, int]:
+    """Of the cards and quantisations with the highest score of a model the cheapest, and of those the first quantisation that was named."""
+    ties = np.argwhere(score >= score.max() - TIE)
+    card, quantisation = min(ties, key=lambda tie: (prices[tie[0]], tie[1]))
+    return int(card), int(quantisation)
 
 
 def _price(name: str, card: Accelerator, tensor: int, wanted: Constraints) -> float:
