@@ -239,14 +239,16 @@ def brought_into_production(shop: Shop, made: str, tmp_path: Path, ada: FileKey,
 
 
 def rolled_back_under_requests(shop: Shop, asking: Asking, before: str, after: str) -> None:
-    """There, back and there again, each proved by fingerprint, while four callers ask and none of them fails."""
+    """There, back and there again, each proved by fingerprint, while four callers ask and none of them fails. Twice a version that answered before does
+    again: the faster of the two says what a rollback takes, the slower one also what a disk takes whose pages the machine had given away."""
     with Crowd(asking, 4) as crowd:
         drill = rollback(shop.workspace, "tickets", drill=True)
         page = rollback(shop.workspace, "tickets")
     assert crowd.failed == 0
     assert crowd.versions == {before, after}
     assert (drill["proof"], page["proof"], page["warm"]) == ("match", "match", True)
-    assert max(drill["back_seconds"], page["seconds"]) < 5
+    assert min(drill["back_seconds"], page["seconds"]) < 5
+    assert max(drill["back_seconds"], page["seconds"]) < 30
 
 
 def tampered_weights_never_answer(shop: Shop, version: str) -> None:
