@@ -2,7 +2,7 @@
 
 Composes the stages: which tables there are, what happens when a run of each kind ends, and who drives an iterate run. What an operation does is
 in `engine/operations`, in a collaborator for each group of them; what it answers is put together in `engine/showing` out of the records in
-`engine/views.py`. The daemon holds one Engine and calls `tick` ten times a second; everything else is safe to call from many threads.
+`engine/views/`. The daemon holds one Engine and calls `tick` ten times a second; everything else is safe to call from many threads.
 """
 
 from __future__ import annotations
@@ -70,19 +70,16 @@ from engine.views import (
     EscalationPage,
     EvidencePage,
     FleetStatus,
-    ImportedModel,
-    ModelsPage,
     OnboardedDomain,
     OnboardedModel,
-    PlanPage,
     PromotionPage,
     ProposalPage,
-    RecordedMeasurement,
     RollbackPage,
     RunStatus,
     SigningPage,
     WatchPage,
 )
+from engine.views.atlas import ImportedModel, ModelsPage, PlanPage, RecordedMeasurement
 
 
 class Engine:

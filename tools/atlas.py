@@ -10,7 +10,7 @@ from pydantic import Field
 from engine.atlas.types import Constraints, Deployment, Export, ExportFormat, ScoreWeights, Wanted
 from engine.base.record import Record
 from engine.config import ServedMeasurement
-from engine.views import ImportedModel, ModelsPage, PlanPage, RecordedMeasurement
+from engine.views.atlas import ImportedModel, ModelsPage, PlanPage, RecordedMeasurement
 from tools.fields import Cursor, PageLimit
 from tools.tool import Tool
 

@@ -19,7 +19,8 @@ from engine.errors import ArgumentInvalid
 from engine.loading import save_atlas_entry
 from engine.showing.atlas import Beside, attention_in_words, model_line, model_sheet, quantisation_names, recorded, standings_in_words
 from engine.showing.pages import page_at
-from engine.views import ImportedModel, ModelLine, ModelSheet, ModelsPage, NextCall, RecordedMeasurement
+from engine.views import NextCall
+from engine.views.atlas import ImportedModel, ModelLine, ModelSheet, ModelsPage, RecordedMeasurement
 
 NOWHERE = Accelerator(vendor="cpu", source="", confidence="low")
 """Where no hardware was named: nothing is known of it, so only what the model itself needs comes out."""

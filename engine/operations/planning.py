@@ -15,7 +15,8 @@ from engine.errors import ArgumentInvalid, DependencyMissing, NotFound
 from engine.generate.host_facts import installed_vllm
 from engine.showing.pages import page_at
 from engine.showing.plans import configuration, reasons, report, would_change
-from engine.views import Configuration, NextCall, PlanPage
+from engine.views import NextCall
+from engine.views.atlas import Configuration, PlanPage
 
 LISTED_OTHERS = 5
 FIGURES = {"tpot_ms", "ttft_ms", "tokens_per_second", "memory_gib", "usd_per_hour", "usd_per_million_tokens", "usd_per_request", "known_from"}

@@ -1,1 +1,1 @@
-"""Records into what surfaces show: pure, one module a subject. `engine/operations` reads what goes in; what comes out is in `engine/views.py`."""
+"""Records into what surfaces show: pure, one module a subject. `engine/operations` reads what goes in; what comes out is in `engine/views/`."""

@@ -14,7 +14,7 @@ from engine.atlas.physics.memory import cache_bytes
 from engine.atlas.physics.quantisations import QUANTISATIONS
 from engine.atlas.recalibration import Held
 from engine.config import CatalogueModel, ServedMeasurement
-from engine.views import Expected, ModelLine, ModelSheet, RecordedMeasurement
+from engine.views.atlas import Expected, ModelLine, ModelSheet, RecordedMeasurement
 
 GIB = float(2**30)
 MIB = float(2**20)

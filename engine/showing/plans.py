@@ -12,7 +12,7 @@ from engine.atlas.physics.cost import usd_per_million_tokens, usd_per_request
 from engine.atlas.types import Constraints, ScoreWeights
 from engine.config import CatalogueModel
 from engine.showing.atlas import digits, standing_of
-from engine.views import Configuration, Expected
+from engine.views.atlas import Configuration, Expected
 
 GIB = float(2**30)
 TERM_WORDS = {

@@ -1,0 +1,146 @@
+"""What the atlas answers."""
+
+from __future__ import annotations
+
+from engine.base.record import Record
+from engine.views import View
+
+
+class Expected(Record):
+    """An estimate, and the interval that nine of ten measurements lay in."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ModelLine(Record):
+    """A model of the atlas in a list."""
+
+    model: str
+    """Its name on the Hugging Face hub."""
+    parameters_billion: float | None = None
+    active_parameters_billion: float | None = None
+    """Multiplied for each token, where that is not all."""
+    architecture: str
+    context_tokens: int | None = None
+    licence: str | None = None
+    """The tag of its card: not legal advice."""
+    tasks: tuple[str, ...] = ()
+    release: str | None = None
+    weights_gib: float | None = None
+    """In the quantisation that was asked about."""
+    cache_mib_per_1k_tokens: float | None = None
+    """What a sequence of 1,024 tokens keeps, in 16 bits; a window or a state makes it less for each of longer ones."""
+    sequences: int | None = None
+    """How many of the length asked about fit beside the weights, where hardware was named; 0: it does not fit."""
+    tokens_per_second: Expected | None = None
+    """Answer tokens of all requests in flight, where hardware was named that holds them."""
+    known_from: str | None = None
+    """`measured_setting`, `new_model` or `new_accelerator`: how near its times lie to what was measured (`assumptions`)."""
+    confidence: str
+
+
+class ModelSheet(ModelLine):
+    """A model of the atlas beside others."""
+
+    name: str
+    family: str
+    layers: int | None = None
+    hidden_size: int | None = None
+    vocabulary: int | None = None
+    attention: str
+    """What is kept of a context."""
+    experts: str | None = None
+    languages: tuple[str, ...] = ()
+    weights_gib_by_quantisation: dict[str, Expected] = {}
+    tpot_ms: Expected | None = None
+    """Between two tokens of an answer, where hardware was named."""
+    ttft_ms: Expected | None = None
+    """To the first token."""
+    textbook: dict[str, float] = {}
+    """What the formulas say that one finds everywhere: weights with a fifth on top, peaks of bandwidth and arithmetic."""
+    lora_peak_gib: Expected | None = None
+    """Of training an adapter on one accelerator, the base in 16 bits (the recipe stands in `assumptions`)."""
+    qlora_peak_gib: Expected | None = None
+    """The same with the base in 4 bits (nf4)."""
+    source: str
+    sources: dict[str, str] = {}
+    note: str = ""
+
+
+class ModelsPage(View):
+    """Models of the atlas."""
+
+    models: tuple[ModelLine, ...] = ()
+    total: int
+    """How many fit."""
+    next_cursor: str | None = None
+    compared: tuple[ModelSheet, ...] = ()
+    """Those that were named, with all that is known of them."""
+    assumptions: tuple[str, ...] = ()
+    """What the figures rest on."""
+
+
+class ImportedModel(View):
+    """A model that joined the workspace's atlas."""
+
+    imported: ModelSheet
+
+
+class Configuration(Record):
+    """A model on hardware, in a quantisation: one that does what was asked."""
+
+    configuration: str
+    """Its name for `export`."""
+    model: str
+    accelerator: str
+    cards: int
+    quantisation: str
+    score: float
+    terms: dict[str, float]
+    """Points of each term."""
+    usd_per_hour: float | None = None
+    """Of all cards, by the middle one of the on-demand prices known; absent where they are on hand."""
+    usd_per_million_tokens: Expected | None = None
+    """Of answer tokens, while it is kept as busy as asked."""
+    usd_per_request: Expected | None = None
+    tpot_ms: Expected
+    ttft_ms: Expected
+    tokens_per_second: Expected
+    memory_gib: Expected
+    """That each card must have, of `usable_gib`."""
+    usable_gib: float
+    licence: str | None = None
+    known_from: str
+    """How near the times lie to what was measured."""
+
+
+class PlanPage(View):
+    """Configurations that do what was asked, best first."""
+
+    configurations: tuple[Configuration, ...]
+    total: int
+    """Models for which there is one."""
+    reasons: tuple[str, ...] = ()
+    """Why the first is first, term by term."""
+    would_change: tuple[str, ...] = ()
+    """What would come first without one of the constraints."""
+    assumptions: tuple[str, ...] = ()
+    file_name: str | None = None
+    document: str | None = None
+    """What was exported."""
+
+
+class RecordedMeasurement(View):
+    """A measurement of one's own, beside what was foretold of it."""
+
+    tpot_ms: float
+    """As measured."""
+    foretold_before_ms: float | None = None
+    foretold_now_ms: float | None = None
+    ttft_ms: float | None = None
+    first_foretold_before_ms: float | None = None
+    first_foretold_now_ms: float | None = None
+    measurements: int
+    """In atlas.json."""
