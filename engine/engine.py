@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.atlas.types import Constraints, Deployment, Export, Order, ScoreWeights, Wanted
+from engine.atlas.types import Constraints, Deployment, Export, Order, ScoreWeights, Situation, Wanted
 from engine.base.clock import Clock, utc_now
 from engine.base.paths import Workspace
 from engine.config import ClustersFile, ServedMeasurement
@@ -51,6 +51,7 @@ from engine.operations.promoting import MakeEvidence, Promoting, Signing
 from engine.operations.proposing import Proposing
 from engine.operations.rolling_back import RollingBack
 from engine.operations.submitting import Submitting
+from engine.operations.triaging import Triaging
 from engine.operations.watching import TABLES as WATCHDOG
 from engine.operations.watching import Watching
 from engine.promote import records as promotions
@@ -79,7 +80,7 @@ from engine.views import (
     SigningPage,
     WatchPage,
 )
-from engine.views.atlas import ImportedModel, ModelsPage, PlanPage, RecordedMeasurement
+from engine.views.atlas import ImportedModel, ModelsPage, PlanPage, RecordedMeasurement, TriagePage
 
 
 class Engine:
@@ -127,6 +128,7 @@ class Engine:
         self._onboarding = Onboarding(workspace, self.supervisor, machine)
         self._cataloguing = Cataloguing(workspace)
         self._planning = Planning(workspace)
+        self._triaging = Triaging(workspace, store, self.artifacts, self.supervisor)
 
     @classmethod
     def open(
@@ -330,6 +332,10 @@ class Engine:
     ) -> PlanPage:
         """Configurations that do what is wanted, best first; with `export`, the file that starts one."""
         return self._planning.plan(wanted, weights, export, cursor=cursor, limit=limit)
+
+    def triage_tuning(self, cluster: str | None = None, situation: Situation = Situation()) -> TriagePage:  # noqa: B008 - a tuple
+        """Whether to train: by what was measured of a cluster, or, without one, by rules about the situation."""
+        return self._triaging.triage(cluster, situation)
 
     def record_measurement(self, measurement: ServedMeasurement) -> RecordedMeasurement:
         """Adds a measurement of one's own to atlas.json, which corrects the estimates of its setting."""

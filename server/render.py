@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from server.progress import duration
+from tools import TOOLS
+from tools.tool import find_tool
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 CELL_CHARACTERS = 60
@@ -50,14 +52,17 @@ def command(tool: str, arguments: Mapping[str, Any]) -> str:
     """A suggested call as a command line."""
     if tool == "run_status" and arguments.get("wait_seconds"):
         return f"modelsmith run-status {arguments['run_id']} --watch"
-    words = ["modelsmith", tool.replace("_", "-")]
-    for name, value in arguments.items():
-        if name in ("cluster", "run_id", "version", "before_evaluation", "after_evaluation", "escalation", "action"):
-            words.append(shlex.quote(plain(str(value))))
-        else:
-            values = value if isinstance(value, list) else [value]
-            words += [f"--{name.replace('_', '-')}", *(shlex.quote(plain(str(each))) for each in values)]
-    return " ".join(words)
+    positional = find_tool(TOOLS, tool).positional
+    options = [word for name, value in arguments.items() if name not in positional for word in _option(name, value)]
+    named = [shlex.quote(plain(str(arguments[name]))) for name in positional if name in arguments]
+    return " ".join(["modelsmith", tool.replace("_", "-"), *named, *options])
+
+
+def _option(name: str, value: Any) -> list[str]:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    return [f"--{flag}", *(shlex.quote(plain(str(each))) for each in (value if isinstance(value, list | tuple) else [value]))]
 
 
 def interval(value: Mapping[str, Any], *, signed: bool = False) -> str:

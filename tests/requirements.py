@@ -918,5 +918,12 @@ PROMISES: tuple[Promise, ...] = (
         "Measurements of one's own correct the estimates of their setting, and of no other.",
         "atlas/test_recalibration.py",
     ),
+    promise(
+        "atlas.triage",
+        "Whether to train follows from measurements, the cheapest way first; rules alone never say train, and what needs no training is never beaten unseen.",
+        "atlas/test_triage.py",
+        "iterate/test_triage_run.py",
+    ),
+    promise("atlas.learning_curve", "How many rows a target takes is foretold from measured sizes with an interval, and not far beyond them.", "atlas/test_learning_curve.py"),
     promise("atlas.import", "A model joins the atlas from its own files, and nothing outside of the workspace is read.", "atlas/test_importing.py"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.atlas import IMPORT_MODEL, PLAN_DEPLOYMENT, RECORD_MEASUREMENT, SEARCH_MODELS
+from tools.atlas import IMPORT_MODEL, PLAN_DEPLOYMENT, RECORD_MEASUREMENT, SEARCH_MODELS, TRIAGE_TUNING
 from tools.escalate import APPROVE_FIX, ESCALATE, ESCALATIONS, RESOLVE_ESCALATION
 from tools.evidence import EVIDENCE
 from tools.export import EXPORT
@@ -41,6 +41,7 @@ TOOLS: tuple[Tool, ...] = (
     ONBOARD_MODEL,
     ONBOARD_DOMAIN,
     PLAN_DEPLOYMENT,
+    TRIAGE_TUNING,
     SEARCH_MODELS,
     IMPORT_MODEL,
     RECORD_MEASUREMENT,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from engine.atlas.types import Constraints, Deployment, Export, ExportFormat, ScoreWeights, Wanted
+from engine.atlas.types import Constraints, Deployment, Export, ExportFormat, Need, ScoreWeights, Situation, Wanted
 from engine.base.record import Record
 from engine.config import ServedMeasurement
-from engine.views.atlas import ImportedModel, ModelsPage, PlanPage, RecordedMeasurement
-from tools.fields import Cursor, PageLimit
+from engine.views.atlas import ImportedModel, ModelsPage, PlanPage, RecordedMeasurement, TriagePage
+from tools.fields import ClusterName, Cursor, PageLimit
 from tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -200,6 +200,37 @@ PLAN_DEPLOYMENT = Tool(
     result=PlanPage,
     run=plan_deployment,
     idempotent=True,
+)
+
+
+class TriageTuningArguments(Record):
+    """A cluster that was measured, or what is known before there is one."""
+
+    cluster: Annotated[ClusterName | None, Field(description="Answers from its measurements; absent: from rules.")] = None
+    need: Annotated[Need | None, Field(description="Without a cluster: what is wrong; `speed` covers cost.")] = None
+    labelled_rows: Annotated[int | None, Field(ge=0, description="Without a cluster: how many there are.")] = None
+    facts_change: Annotated[bool, Field(description="Without a cluster: what is true changes between trainings.")] = False
+
+
+def triage_tuning(engine: Engine, arguments: TriageTuningArguments) -> TriagePage:
+    """Whether to train."""
+    situation = Situation(arguments.need, arguments.labelled_rows, arguments.facts_change)
+    return engine.triage_tuning(arguments.cluster, situation)
+
+
+TRIAGE_TUNING = Tool(
+    name="triage_tuning",
+    title="Should you train?",
+    description=(
+        "Says whether training is worth it, with reasons: floor, prompt, schema, examples, a larger model and a trained version side by side with "
+        "quality, time, cost and effort as measured, and how many rows the target takes. Without a cluster: what to try first."
+    ),
+    effect="read",
+    arguments=TriageTuningArguments,
+    result=TriagePage,
+    run=triage_tuning,
+    idempotent=True,
+    positional=("cluster",),
 )
 
 

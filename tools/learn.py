@@ -21,7 +21,7 @@ class IterateArguments(Record):
     """Which cluster, and how many rounds at most."""
 
     cluster: ClusterName
-    max_iterations: Annotated[int | None, Field(ge=1, le=100, description="Training rounds at most; absent takes the cluster's budget.")] = None
+    max_iterations: Annotated[int | None, Field(ge=0, le=100, description="Training rounds at most (0: only measure); absent: the budget's.")] = None
     idempotency_key: IdempotencyKey = None
 
 

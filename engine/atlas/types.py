@@ -85,3 +85,18 @@ class Export(NamedTuple):
     """Commit or tag of the weights."""
     checkpoint: str | None = None
     """A repository with the model quantised already."""
+
+
+Approach = Literal["floor", "prompt", "constrain_decoding", "few_shot", "retrieval", "larger_model", "lora"]
+"""A way to better answers. `floor`: no language model at all; `lora`: an adapter trained on one's own rows."""
+Need = Literal["format", "labels", "facts", "style", "reasoning", "speed"]
+"""What is wrong with the answers that one has; `speed` stands for latency and cost too."""
+
+
+class Situation(NamedTuple):
+    """What is known before anything was measured."""
+
+    need: Need | None = None
+    labelled_rows: int | None = None
+    facts_change: bool = False
+    """What is true of the subject changes between trainings."""

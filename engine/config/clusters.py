@@ -15,8 +15,8 @@ from engine.config.values import Identifier, Share, SignatureLevel, SignedState
 class Budget(Record):
     """What one iterate run may spend."""
 
-    max_iterations: int = Field(default=3, ge=1, le=100)
-    """Training rounds."""
+    max_iterations: int = Field(default=3, ge=0, le=100)
+    """Training rounds; 0 measures what there is and trains nothing."""
     max_minutes: float = Field(default=60.0, gt=0)
     """Wall time; checked between steps."""
     stall_iterations: int = Field(default=2, ge=1, le=100)

@@ -53,6 +53,14 @@ class FloorLine(Record):
     """Fitting and answering."""
 
 
+class CurvePoint(Record):
+    """What a method reaches on core with so many training rows."""
+
+    rows: int
+    score: Interval
+    pass_rate: Interval
+
+
 class FloorOutput(Record):
     """The floor, and everything that was tried."""
 
@@ -63,6 +71,8 @@ class FloorOutput(Record):
     methods: tuple[FloorLine, ...]
     domain_digest: str
     generation: int = 0
+    curve: tuple[CurvePoint, ...] = ()
+    """The chosen method on parts of the training pool, fewest rows first; empty where nothing fits, and in runs older than this field."""
 
 
 class StoredResults(Record):

@@ -36,7 +36,7 @@ from engine.iterate.methods import method_of
 from engine.iterate.propose import LOOP_DRAFTS, PERSISTENT_ROUNDS, for_a_teacher, lasting_patterns, stage_after_run
 from engine.iterate.scheduling import noted
 from engine.iterate.steps import LoopContext, Measured, Steps, Waiting
-from engine.iterate.summary import final_score, iterate_output, refused_score
+from engine.iterate.summary import final_score, iterate_output, refused_score, tried_note
 from engine.iterate.teaching import draft_job, draft_note, floor_bar, taught_rows, teach_job, teacher_note
 from engine.iterate.training import RoundTraining
 from engine.iterate.types import Clause, Decision, Iteration, PatternCount, RefusedScore
@@ -60,10 +60,15 @@ class Campaign(Steps):
         floor = self.measured_floor(floor_run)
         measured_base = self.measure("0.measure_base", BASE, base, compiled)
         incumbent = self.incumbent(measured_base, base, compiled)
+        tried = self.try_cheap(1, incumbent, base, compiled) if self.measures_only() else ()
         while (reason := self.stop_reason(incumbent, compiled)) is None:
             self.refuse_other_incumbent(incumbent)
             incumbent = self.play_round(incumbent, floor, base, compiled)
-        self.finish(reason, measured_base, floor, incumbent, compiled)
+        self.finish(reason, measured_base, floor, incumbent, compiled, tried)
+
+    def measures_only(self) -> bool:
+        """Whether this run was asked to train nothing: it says whether training is worth it (`engine/atlas/triage.py`)."""
+        return self.job.budget.max_iterations == 0
 
     def prepare(self) -> tuple[PreparedBase, CompiledDomain]:
         """The base model and the compiled domain, made side by side; the model server starts as soon as the base is there."""
@@ -304,8 +309,16 @@ class Campaign(Steps):
             return "held_out_spent"
         return reason
 
-    def finish(self, outcome: Outcome, base: Measured, floor: Measured | None, final: Measured, compiled: CompiledDomain) -> None:
-        """Stages drafts, then writes the run's output."""
+    def finish(
+        self,
+        outcome: Outcome,
+        base: Measured,
+        floor: Measured | None,
+        final: Measured,
+        compiled: CompiledDomain,
+        tried: Sequence[CheapTrial] = (),
+    ) -> None:
+        """Stages drafts, then writes the run's output. `tried`: cheap remedies that no round's ledger row has."""
         drafted = self.stage_drafts(final, compiled)
         sound = [each for each in map(self.challenger, self.ledger) if not is_contaminated(each.summary.canaries)]
         named = {measured.evaluation_id: measured for measured in (base, floor, final) if measured is not None}
@@ -329,7 +342,7 @@ class Campaign(Steps):
         state, anchors = self.held_out(compiled), self.anchors(compiled, base, final)
         notes = held_out_notes(compiled.domain.data.splits, state, "0.rotate" in self.children, anchors)
         output = output.model_copy(
-            update={"held_out_use": state, "anchor": anchors, "notes": (*output.notes, *notes, *self.teacher_notes(), *drafted)}
+            update={"held_out_use": state, "anchor": anchors, "notes": (*tried_note(tried), *output.notes, *notes, *self.teacher_notes(), *drafted)}
         )
         self.context.supervisor.finish_driver(self.run, state="succeeded", output=output.model_dump(mode="json"))
 

@@ -188,7 +188,9 @@ def _notes(
         )
     if against_floor is not None and not shown_above_zero(against_floor):
         notes.append("What answers now is not shown to beat the floor: a baseline without a language model does as well here.")
-    if outcome == "stalled":
+    if job.budget.max_iterations == 0:
+        notes.append("Nothing was trained, as asked: `triage_tuning` says whether it is worth it.")
+    elif outcome == "stalled":
         notes.append("The loop stalled: read `diagnose`, add training rows for the largest pattern, or try a larger model profile.")
     elif outcome == "budget_spent" and job.targets and not met:
         wanted = ", ".join(f"{metric} {value:g}" for metric, value in job.targets.items())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from engine.atlas.types import Approach
 from engine.base.record import Record
+from engine.evaluate.types import Interval
 from engine.views import View
 
 
@@ -144,3 +148,65 @@ class RecordedMeasurement(View):
     first_foretold_now_ms: float | None = None
     measurements: int
     """In atlas.json."""
+
+
+class TriageOption(Record):
+    """A way to better answers: what was measured of it, or what to expect."""
+
+    approach: Approach
+    quality: Interval | None = None
+    """In the page's metric; absent: not measured."""
+    on: Literal["held_out", "core_sample"] | None = None
+    gain: Interval | None = None
+    """Over the base, in pairs on the same items."""
+    latency_p95_seconds: float | None = None
+    """95% of the answers took at most this long, as many in flight as the measurement kept."""
+    machine_seconds: float | None = None
+    """Of a machine for one answer, with as many in flight."""
+    cost_per_decision: float | None = None
+    """That time at the price that `hosts` in clusters.json gives, in its currency."""
+    effort: str = ""
+    """What it takes, in words."""
+    when: Literal["first", "if_that_fails", "not_here"] | None = None
+    """What the framework says of it; absent with a cluster."""
+    why: str = ""
+    evaluation_id: str | None = None
+
+
+class CurvePoint(Record):
+    """A figure by training rows, on core."""
+
+    subject: str
+    """`floor:<method>`, or a version."""
+    rows: int
+    quality: Interval
+
+
+class DataNeeded(Record):
+    """How many training rows the target takes, by the floor's learning curve."""
+
+    target: float
+    rows: int
+    """There are now."""
+    needed: int | None
+    low: int | None
+    """Nine of ten curves lie between this ..."""
+    high: int | None
+    """... and this; absent: beyond what can be foretold, eight times what was measured, or never."""
+    at_twice: Expected
+    """The figure with twice the rows there are."""
+
+
+class TriagePage(View):
+    """Whether to train, and what to try before."""
+
+    verdict: Literal["do_not_train", "measure_first", "label_first", "train"]
+    reasons: tuple[str, ...]
+    options: tuple[TriageOption, ...]
+    """Cheapest first; without a cluster, in the order in which to try them."""
+    metric: str | None = None
+    target: float | None = None
+    currency: str | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    data_needed: DataNeeded | None = None
+    assumptions: tuple[str, ...] = ()

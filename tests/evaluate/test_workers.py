@@ -172,6 +172,10 @@ def test_the_floor_is_the_best_method_on_core_and_all_are_reported(tmp_path: Pat
     results = [ItemResult.model_validate(row) for row in read_jsonl(run.paths.root / found["artifacts"]["results"])]
     assert len(results) == 48
     assert output.summary.split("core").schema_valid == 1.0
+    rows_by_point = [point.rows for point in output.curve]
+    assert rows_by_point == sorted(rows_by_point)
+    assert len(output.curve) > 1
+    assert output.curve[-1].score == output.summary.split("core").score, "the last point is the whole pool"
 
 
 @pytest.mark.parametrize("module", ["engine.evaluate.compile_worker", "engine.evaluate.worker"])

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from tests.server.daemons import COMMAND, ENVIRONMENT, daemon_workspace, run_cli
 from tests.workspaces import make_workspace
 from tools import TOOLS
 from tools.runs import RUN_STATUS
-from tools.tool import Tool
+from tools.tool import Tool, check_arguments, find_tool
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +152,34 @@ def test_a_closed_gate_is_done_and_exits_with_1(tmp_path: Path, monkeypatch: pyt
     words = command("promote", {"cluster": "tickets", "version": "v-0123456789ab"}).split()[1:]
     assert cli.main([*words, "--to", "canary", "--workspace", str(workspace.root)]) == code
     assert asked == [("promote", {"cluster": "tickets", "version": "v-0123456789ab", "to": "canary"})]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("onboard_domain", {"name": "desk", "rows_path": "rows.jsonl"}),
+        ("iterate", {"cluster": "tickets", "max_iterations": 0}),
+        ("search_models", {"compare": ["a/b", "c/d"], "accelerator": "L4 24GB"}),
+        ("search_models", {"text": "qwen", "accelerator": "L4 24GB", "fits": True}),
+        ("compare", {"before_evaluation": "evaluate-1-a", "after_evaluation": "evaluate-1-b"}),
+    ],
+)
+def test_a_suggested_call_is_a_command_that_makes_that_call(
+    tool: str, arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_workspace(tmp_path)
+    asked: list[Any] = []
+
+    class Answering:
+        def __init__(self, _: Workspace) -> None: ...
+
+        def call(self, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+            asked.append((tool.name, arguments))
+            return {"summary": "", "next": []}
+
+    monkeypatch.setattr(cli, "Client", Answering)
+    cli.main([*shlex.split(command(tool, arguments))[1:], "--workspace", str(workspace.root)])
+    assert [(name, check_arguments(find_tool(TOOLS, name), made)) for name, made in asked] == [(tool, check_arguments(find_tool(TOOLS, tool), arguments))]
 
 
 def test_ctrl_c_stops_watching_and_never_the_run(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ async def test_a_result_is_structured_and_its_text_is_the_same_json(engine: Engi
         ("iterate", {}, "argument_invalid", "cluster: it is required"),
         ("iterate", {"cluster": "../etc"}, "argument_invalid", "cluster"),
         ("iterate", {"cluster": "travel", "rounds": 3}, "argument_invalid", "rounds: no such argument"),
-        ("iterate", {"cluster": "travel", "max_iterations": 0}, "argument_invalid", "greater than or equal to 1, given 0"),
+        ("iterate", {"cluster": "travel", "max_iterations": -1}, "argument_invalid", "greater than or equal to 0, given -1"),
         ("diagnose", {"cluster": "travel", "limit": 500}, "argument_invalid", "less than or equal to 20, given 500"),
         ("run_status", {"run_id": "iterate-1121-ffffff", "wait_seconds": 50}, "not_found", "there is no run"),
         ("run_status", {"run_id": "x", "wait_seconds": 51}, "argument_invalid", "less than or equal to 50"),

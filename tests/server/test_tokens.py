@@ -12,8 +12,8 @@ from tests.server.double import EngineDouble
 from tools import TOOLS
 from tools.tool import call, find_tool
 
-LIST_TOKENS = 7000
-"""Sixteen tools about clusters and runs, and two about models and hardware that ask for more."""
+LIST_TOKENS = 7400
+"""Sixteen tools about clusters and runs, and three about models, hardware and whether to train, of which two ask for more."""
 RESULT_TOKENS = 1200
 DESCRIPTION_CHARACTERS = 400
 
