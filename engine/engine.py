@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.atlas import records as decisions
+from engine.atlas.records import DecisionRecord
 from engine.atlas.types import Constraints, Deployment, Export, Order, ScoreWeights, Situation, Wanted
 from engine.base.clock import Clock, utc_now
 from engine.base.paths import Workspace
@@ -49,6 +51,7 @@ from engine.operations.overview import Overview
 from engine.operations.planning import Planning
 from engine.operations.promoting import MakeEvidence, Promoting, Signing
 from engine.operations.proposing import Proposing
+from engine.operations.recording import Recording
 from engine.operations.rolling_back import RollingBack
 from engine.operations.submitting import Submitting
 from engine.operations.triaging import Triaging
@@ -80,7 +83,7 @@ from engine.views import (
     SigningPage,
     WatchPage,
 )
-from engine.views.atlas import ImportedModel, ModelsPage, PlanPage, RecordedMeasurement, TriagePage
+from engine.views.atlas import DecisionHistory, ImportedModel, ModelsPage, PlanPage, RecordedMeasurement, TriagePage
 
 
 class Engine:
@@ -128,6 +131,7 @@ class Engine:
         self._onboarding = Onboarding(workspace, self.supervisor, machine)
         self._cataloguing = Cataloguing(workspace)
         self._planning = Planning(workspace)
+        self._recording = Recording(store)
         self._triaging = Triaging(workspace, store, self.artifacts, self.supervisor)
 
     @classmethod
@@ -337,6 +341,26 @@ class Engine:
         """Whether to train: by what was measured of a cluster, or, without one, by rules about the situation."""
         return self._triaging.triage(cluster, situation)
 
+    def record_decision(self, question: str, arguments: dict[str, Any], answer: dict[str, Any], *, note: str, by: str) -> DecisionHistory:
+        """Keeps what a tool answered to a question about models, hardware or training."""
+        return self._recording.record(question, arguments, answer, note=note, by=by)
+
+    def note_decision(self, decision: str, *, note: str, by: str) -> DecisionHistory:
+        """Adds a note to a decision that is kept."""
+        return self._recording.note(decision, note=note, by=by)
+
+    def decision(self, name: str) -> DecisionRecord:
+        """A decision as it is kept."""
+        return self._recording.decision(name)
+
+    def decision_history(self, cursor: str | None, limit: int) -> DecisionHistory:
+        """Decisions that are kept, newest first."""
+        return self._recording.history(cursor, limit)
+
+    def shown_decision(self, name: str, now: dict[str, Any] | None, against: str | None) -> DecisionHistory:
+        """One of them in full, held against what its question is answered now, or against another."""
+        return self._recording.shown(name, now, against)
+
     def record_measurement(self, measurement: ServedMeasurement) -> RecordedMeasurement:
         """Adds a measurement of one's own to atlas.json, which corrects the estimates of its setting."""
         return self._cataloguing.record(measurement)
@@ -369,7 +393,7 @@ def stage_tables(workspace: Workspace) -> tuple[StageTables, ...]:
         "train": versions.ingest_training,
         "export": packages.ingest_export,
     }
-    judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES, evidence.TABLES, packages.TABLES, escalation.TABLES)
+    judging = (loop.tables(promotions.ingest_verdict), promotions.TABLES, evidence.TABLES, packages.TABLES, escalation.TABLES, decisions.TABLES)
     return (runs.tables(hooks), measurements.TABLES, proposals.TABLES, curation.TABLES, versions.TABLES, *judging, WATCHDOG)
 
 

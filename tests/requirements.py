@@ -925,5 +925,6 @@ PROMISES: tuple[Promise, ...] = (
         "iterate/test_triage_run.py",
     ),
     promise("atlas.learning_curve", "How many rows a target takes is foretold from measured sizes with an interval, and not far beyond them.", "atlas/test_learning_curve.py"),
+    promise("atlas.decisions", "Answers are kept as the tools gave them, with notes, asked again, and held against each other.", "atlas/test_decisions.py"),
     promise("atlas.import", "A model joins the atlas from its own files, and nothing outside of the workspace is read.", "atlas/test_importing.py"),
 )

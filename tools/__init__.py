@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tools.atlas import IMPORT_MODEL, PLAN_DEPLOYMENT, RECORD_MEASUREMENT, SEARCH_MODELS, TRIAGE_TUNING
+from tools.decisions import DECISION_HISTORY, RECORD_DECISION
 from tools.escalate import APPROVE_FIX, ESCALATE, ESCALATIONS, RESOLVE_ESCALATION
 from tools.evidence import EVIDENCE
 from tools.export import EXPORT
@@ -45,4 +46,6 @@ TOOLS: tuple[Tool, ...] = (
     SEARCH_MODELS,
     IMPORT_MODEL,
     RECORD_MEASUREMENT,
+    RECORD_DECISION,
+    DECISION_HISTORY,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from engine.atlas.types import Approach
 from engine.base.record import Record
@@ -210,3 +210,49 @@ class TriagePage(View):
     curve: tuple[CurvePoint, ...] = ()
     data_needed: DataNeeded | None = None
     assumptions: tuple[str, ...] = ()
+
+
+class DecisionNote(Record):
+    """What somebody wrote beside a decision."""
+
+    by: str
+    at: str
+    note: str
+
+
+class DecisionLine(Record):
+    """A question about models, hardware or training that was kept with its answer."""
+
+    decision: str
+    question: str
+    """The tool that was asked."""
+    arguments: dict[str, Any]
+    said: str
+    """The answer's summary."""
+    by: str
+    at: str
+    notes: tuple[DecisionNote, ...] = ()
+
+
+class Difference(Record):
+    """A place where two answers, or what was asked, differ."""
+
+    place: str
+    """Path in the arguments or the answer, such as `configurations.0.score`."""
+    before: Any = None
+    after: Any = None
+
+
+class DecisionHistory(View):
+    """Decisions that were kept; or one with its answer, and what differs."""
+
+    decisions: tuple[DecisionLine, ...] = ()
+    total: int | None = None
+    next_cursor: str | None = None
+    answer: dict[str, Any] | None = None
+    """Of one: what the tool said then."""
+    differs_from: str | None = None
+    """`now`, or the decision that this one is held against."""
+    differences: tuple[Difference, ...] = ()
+    more_differences: int = 0
+    """Beyond those that are listed."""
