@@ -918,5 +918,10 @@ PROMISES: tuple[Promise, ...] = (
         "Measurements of one's own correct the estimates of their setting, and of no other.",
         "atlas/test_recalibration.py",
     ),
+    promise(
+        "atlas.exercises",
+        "Exercises on the pages have one right answer, computed from the atlas when they are asked, and say why.",
+        "atlas/test_exercises.py",
+    ),
     promise("atlas.import", "A model joins the atlas from its own files, and nothing outside of the workspace is read.", "atlas/test_importing.py"),
 )
