@@ -919,9 +919,17 @@ PROMISES: tuple[Promise, ...] = (
         "atlas/test_recalibration.py",
     ),
     promise(
+        "atlas.pages",
+        "Pages about the atlas are read by whoever has the daemon's code in the address, without JavaScript and by keyboard alone, on any screen; "
+        "hostile words stay words; what is wrong is said beside its field, and every field says why it matters.",
+        "server/test_atlas_pages.py",
+    ),
+    promise(
         "atlas.exercises",
         "Exercises on the pages have one right answer, computed from the atlas when they are asked, and say why.",
         "atlas/test_exercises.py",
+        "server/test_atlas_pages.py::test_an_exercise_is_answered_by_the_figures_of_the_page_and_checked_without_a_script",
+        "server/test_atlas_pages.py::test_the_right_answer_follows_what_is_looked_at",
     ),
     promise("atlas.import", "A model joins the atlas from its own files, and nothing outside of the workspace is read.", "atlas/test_importing.py"),
 )
