@@ -907,6 +907,11 @@ PROMISES: tuple[Promise, ...] = (
         "An estimate has the interval that measurements left out of the fit lay in, and says how near it lies to what was measured.",
         "atlas/test_grid.py",
     ),
+    promise(
+        "atlas.lab",
+        "All that follows for one model on one accelerator comes out at once, and a figure that no measurement stands behind has no interval and says so.",
+        "atlas/test_lab.py",
+    ),
     promise("atlas.search", "Models are found by what they are for and need, on hardware that one names, and set side by side.", "atlas/test_search.py"),
     promise(
         "atlas.plan",
