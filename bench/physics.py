@@ -97,7 +97,7 @@ def columns(found: Sequence[Served]) -> Rows:
     accelerators = [atlas.accelerators[row.accelerator] for row in found]
     cards = Cards.of(accelerators, quantisations[:1])
     operations = np.array([operations_of(card, each) for card, each in zip(accelerators, quantisations, strict=True)])
-    work = Workload(*(np.array([float(getattr(row, name)) for row in found]) for name in Workload._fields))
+    work = Workload(*(np.array([float(getattr(row, name, 0.0)) for row in found]) for name in Workload._fields))
     return Rows(
         models,
         Weights.of(quantisations),

@@ -62,9 +62,10 @@ def memory_calibration() -> dict[str, Any]:
         width = bits[pair.id] or 0.0
         ratios["16" if width > 8 else "8" if width > 5 else "4"].append(pair.measured / pair.foretold)
     taken = [overhead for _, overhead, _ in overheads(atlas, rows)]
+    caches = [pair.measured / pair.foretold for pair in cache_pairs(atlas, rows)]
     peaks = [pair.measured / pair.foretold for pair in training_pairs(atlas, rows)]
     weights_seen = {name: range_of(values) for name, values in ratios.items()}
-    return {"overhead_bytes": range_of(taken), "weights": weights_seen, "training_peak": range_of(peaks)}
+    return {"overhead_bytes": range_of(taken), "weights": weights_seen, "cache": range_of(caches), "training_peak": range_of(peaks)}
 
 
 def range_of(values: list[float]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ from engine.operations.escalating import Asked, Escalating
 from engine.operations.evidencing import Evidencing
 from engine.operations.exporting import Exporting
 from engine.operations.following import Following
+from engine.operations.furnishing import Furnishing
 from engine.operations.onboarding import Onboarding
 from engine.operations.overview import Overview
 from engine.operations.planning import Planning
@@ -84,6 +85,7 @@ from engine.views import (
     WatchPage,
 )
 from engine.views.atlas import DecisionHistory, ImportedModel, ModelsPage, PlanPage, RecordedMeasurement, TriagePage
+from engine.views.furnishings import AcceleratorsPage, AtlasChoices, ExerciseLine
 
 
 class Engine:
@@ -133,6 +135,7 @@ class Engine:
         self._planning = Planning(workspace)
         self._recording = Recording(store)
         self._triaging = Triaging(workspace, store, self.artifacts, self.supervisor)
+        self._furnishing = Furnishing(workspace)
 
     @classmethod
     def open(
@@ -368,6 +371,18 @@ class Engine:
     def import_model(self, name: str, path: str) -> ImportedModel:
         """Adds a model to atlas.json from its files in the workspace."""
         return self._cataloguing.import_model(name, path)
+
+    def accelerators(self) -> AcceleratorsPage:
+        """All accelerators of the atlas, with their prices."""
+        return self._furnishing.accelerators()
+
+    def atlas_choices(self) -> AtlasChoices:
+        """What occurs in the atlas, for whoever fills in a form."""
+        return self._furnishing.choices()
+
+    def atlas_exercises(self, names: Sequence[str], models: Sequence[str], where: Deployment, given: Mapping[str, str]) -> tuple[ExerciseLine, ...]:
+        """Exercises about these models there, each with what came of it where `given` holds an answer."""
+        return self._furnishing.exercises(names, models, where, given)
 
     # ---- onboarding ------------------------------------------------------------------------------------------------------------------
 

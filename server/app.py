@@ -10,6 +10,8 @@
     /reports/<evaluation id>     a measurement as a page
     /api/v1/signing/<request>    a promotion request for the page on which a passkey signs
     /approve, /passkey, ...      pages for people, without a token (`pages.py`)
+    /at/<code>/                  pages about the atlas, for whoever has the code (`atlas_pages`)
+    /api/v1/pages                POST: their addresses
     /v1/…                        answers for clusters in the format of OpenAI's API (`gateway.py`)
 
 It knows the engine only through the functions it is given, so the same app serves tests with a double.
@@ -30,6 +32,8 @@ from starlette.routing import Route
 
 from engine.base.files import parse_strict
 from engine.errors import ArgumentInvalid
+from server.atlas_pages.asking import AtlasPages
+from server.atlas_pages.routes import atlas_routes
 from server.calls import Call, call_tool
 from server.failures import with_runbook
 from server.gateway import Answers, Gateway
@@ -59,7 +63,14 @@ class Operations(NamedTuple):
 
 
 def build_app(
-    operations: Operations, *, port: int, token: str | None, version: str, activity: Activity, answers: Answers | None = None
+    operations: Operations,
+    *,
+    port: int,
+    token: str | None,
+    version: str,
+    activity: Activity,
+    answers: Answers | None = None,
+    atlas: AtlasPages | None = None,
 ) -> Guard:
     """The whole ASGI app for a daemon on `port`. `token=None` asks nobody for a token and is for tests alone."""
     mcp = LateMcp(operations.call, port)
@@ -76,9 +87,10 @@ def build_app(
         return JSONResponse({"status": "ok", "pid": os.getpid(), "version": version})
 
     answering = [] if gateway is None else gateway.routes()
-    pages = page_routes(operations.evidence)
+    pages = [*page_routes(operations.evidence), *([] if atlas is None else atlas_routes(atlas, port))]
     routes = [Route("/health", health, methods=["GET"]), *_rest_routes(operations), *answering, *pages, Route("/mcp", mcp)]
-    return Guard(Starlette(routes=routes, lifespan=lifespan), port=port, token=token, activity=activity)
+    code = None if atlas is None else atlas.code
+    return Guard(Starlette(routes=routes, lifespan=lifespan), port=port, token=token, activity=activity, code=code)
 
 
 def _rest_routes(operations: Operations) -> list[Route]:

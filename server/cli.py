@@ -27,6 +27,7 @@ from server import approver_list, fix_approving
 from server.approving import approve, passkey_page
 from server.client import Client, daemon_command, daemon_environment, ensure_daemon, running_daemon, wait_until_gone
 from server.failures import EXIT_BELOW_TARGET, EXIT_DONE, exit_code_of, failure_of
+from server.opening import NAMES, open_page
 from server.render import evaluate_summary, iterate_summary, plain, render
 from server.runbook_commands import add_runbook
 from server.terminal import Told, read_object
@@ -455,6 +456,10 @@ def _add_upkeep(commands: Any, common: argparse.ArgumentParser) -> None:
     register.add_argument("--key", metavar="FILE", help="public key of the workspace that made it (default: this workspace's own)")
     register.set_defaults(anywhere=True)
     _add(commands, "token", "print the daemon's token for HTTP callers", print_token, common)
+    opening = "print the address of the pages about models and hardware"
+    pages = _add(commands, "open", opening, lambda arguments, workspace: show(arguments, *open_page(arguments, workspace)), common)
+    pages.add_argument("page", nargs="?", choices=NAMES, default=NAMES[0], help=f"which page (default: {NAMES[0]})")
+    pages.add_argument("--browser", action="store_true", help="open it in the web browser too")
     daemon = commands.add_parser("daemon", help="start, run, stop or look at the daemon").add_subparsers(metavar="COMMAND", required=True)
     _add(daemon, "start", "start the daemon if none runs", daemon_start, common)
     run = _add(daemon, "run", "run the daemon in the foreground", daemon_run, common)

@@ -82,6 +82,10 @@ class Client:
             self._result(answer)
         return answer.text
 
+    def pages(self) -> dict[str, Any]:
+        """The addresses of the pages about the atlas, under `pages`."""
+        return self._result(self.request("POST", "/api/v1/pages", {}, repeatable=True))
+
     def request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, repeatable: bool, seconds: float = ANSWER_SECONDS
     ) -> Answer:

@@ -32,6 +32,7 @@ from engine.engine import Engine
 from engine.errors import ModelsmithError, RunActive, StoreFailed, StoreOwned
 from engine.loading import find_workspace
 from server.app import Operations, build_app
+from server.atlas_pages.asking import AtlasPages
 from server.client import FATAL
 from server.daemon_file import DaemonRecord, read_daemon_file, write_daemon_file
 from server.failures import EXIT_DONE, failure_of
@@ -215,6 +216,7 @@ def serve(engine: Engine, *, port: int = 0, idle_seconds: float) -> None:
         version=record.version,
         activity=daemon.activity,
         answers=engine.production,
+        atlas=AtlasPages(secrets.token_urlsafe(32), daemon.call, engine.accelerators, engine.atlas_choices, engine.atlas_exercises),
     )
     config = uvicorn.Config(
         app, http="h11", loop="asyncio", ws="none", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS

@@ -3,7 +3,7 @@
 The daemon listens on loopback only. That does not keep a web page out: a page may send requests to 127.0.0.1, under a name of its own that
 resolves there. So the Host must be a loopback name with our port, an Origin must be ours, and a bearer token that only this user can read must
 come with it (compared in constant time). `/health` answers without a token and says nothing secret; so do the pages for people (`pages.py`),
-which a browser opens.
+which a browser opens. The pages about the atlas are open to whoever has the code in their address (`atlas_pages`), compared likewise.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from threading import Lock
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine.escalate.runbooks.catalogue import HOST_REFUSED, ORIGIN_REFUSED, UNAUTHORIZED
+from server.atlas_pages.places import AT
 from server.failures import with_runbook
 from server.pages import FILES
 
@@ -55,13 +56,15 @@ class Activity:
 
 
 class Guard:
-    """ASGI middleware. With `token=None` nobody is asked for a token: for tests with clients that cannot send one."""
+    """ASGI middleware. With `token=None` nobody is asked for a token: for tests with clients that cannot send one. `code` opens the pages about the
+    atlas; without one there are none."""
 
-    def __init__(self, app: ASGIApp, *, port: int, token: str | None, activity: Activity) -> None:
+    def __init__(self, app: ASGIApp, *, port: int, token: str | None, activity: Activity, code: str | None = None) -> None:
         self.app = app
         self.hosts = frozenset(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
         self.origins = frozenset(f"http://{host}" for host in self.hosts)
         self.token = token
+        self.code = code
         self.activity = activity
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +93,10 @@ class Guard:
         declared = headers.get("content-length", "0")
         if not declared.isdigit() or int(declared) > MAX_BODY_BYTES:
             return 413, "too_large", f"the request's body is over {MAX_BODY_BYTES} bytes.", "Put large data into a file in the workspace."
+        if path.startswith(AT):
+            if self._code_fits(path):
+                return None
+            return 401, UNAUTHORIZED, "the code in this address is not that of the running daemon.", "Run `modelsmith open` for the address as it is."
         if path not in OPEN_PATHS and not EVIDENCE.fullmatch(path) and not self._token_fits(headers.get("authorization", "")):
             return 401, UNAUTHORIZED, "the bearer token is missing or wrong.", "Send the token that `modelsmith token` prints."
         return None
@@ -99,6 +106,10 @@ class Guard:
             return True
         scheme, _, given = authorization.partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self.token.encode())
+
+    def _code_fits(self, path: str) -> bool:
+        given = path.removeprefix(AT).partition("/")[0]
+        return self.code is not None and hmac.compare_digest(given.encode(), self.code.encode())
 
     async def _with_small_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A body without a declared length is counted while it arrives; past the limit the client is answered and the rest is not read."""

@@ -86,6 +86,13 @@ def _other_paths() -> dict[str, Any]:
                 "responses": {"200": page, "404": {"$ref": "#/components/responses/Error"}},
             }
         },
+        "/api/v1/pages": {
+            "post": {
+                "operationId": "pages",
+                "summary": "The addresses of the pages about the atlas; whoever has one can read them",
+                "responses": {"200": {"description": "The addresses.", "content": _json({"type": "object"})}},
+            }
+        },
         "/health": {
             "get": {
                 "operationId": "health",

@@ -29,6 +29,7 @@ FILES: Mapping[str, tuple[str, str]] = {
     "/static/passkey.js": ("passkey.js", "text/javascript"),
     "/static/signing.js": ("signing.js", "text/javascript"),
     "/static/pages.css": ("pages.css", "text/css"),
+    "/static/atlas.css": ("atlas.css", "text/css"),
 }
 """What is answered without a token: the file and its kind, by path."""
 NOSNIFF = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}

@@ -907,6 +907,11 @@ PROMISES: tuple[Promise, ...] = (
         "An estimate has the interval that measurements left out of the fit lay in, and says how near it lies to what was measured.",
         "atlas/test_grid.py",
     ),
+    promise(
+        "atlas.lab",
+        "All that follows for one model on one accelerator comes out at once, and a figure that no measurement stands behind has no interval and says so.",
+        "atlas/test_lab.py",
+    ),
     promise("atlas.search", "Models are found by what they are for and need, on hardware that one names, and set side by side.", "atlas/test_search.py"),
     promise(
         "atlas.plan",
@@ -926,5 +931,18 @@ PROMISES: tuple[Promise, ...] = (
     ),
     promise("atlas.learning_curve", "How many rows a target takes is foretold from measured sizes with an interval, and not far beyond them.", "atlas/test_learning_curve.py"),
     promise("atlas.decisions", "Answers are kept as the tools gave them, with notes, asked again, and held against each other.", "atlas/test_decisions.py"),
+    promise(
+        "atlas.pages",
+        "Pages about the atlas are read by whoever has the daemon's code in the address, without JavaScript and by keyboard alone, on any screen; "
+        "hostile words stay words; what is wrong is said beside its field, and every field says why it matters.",
+        "server/test_atlas_pages.py",
+    ),
+    promise(
+        "atlas.exercises",
+        "Exercises on the pages have one right answer, computed from the atlas when they are asked, and say why.",
+        "atlas/test_exercises.py",
+        "server/test_atlas_pages.py::test_an_exercise_is_answered_by_the_figures_of_the_page_and_checked_without_a_script",
+        "server/test_atlas_pages.py::test_the_right_answer_follows_what_is_looked_at",
+    ),
     promise("atlas.import", "A model joins the atlas from its own files, and nothing outside of the workspace is read.", "atlas/test_importing.py"),
 )

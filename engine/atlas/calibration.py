@@ -90,6 +90,8 @@ class Memory(Record):
     """What a server takes on each card beside weights and caches."""
     weights: dict[str, Range]
     """Logged over computed, by bits: `16`, `8` and `4`."""
+    cache: Range
+    """Logged over computed, of models whose layers all keep the same of each token."""
     training_peak: Range
     """Logged over computed, of LoRA and QLoRA on one card."""
 

@@ -6,7 +6,7 @@ All arrays of a `Grid` have the axes model, accelerator, quantisation, concurren
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,16 @@ from engine.atlas.calibration import Calibration, Fit, Standing, constants_of
 from engine.atlas.corrections import Load, factor
 from engine.atlas.physics.arrays import Cards, Floats, Models, Weights, Workload, along
 from engine.atlas.physics.memory import cache_bytes, cache_share, pool_bytes, sequences_that_fit, weights_bytes
-from engine.atlas.physics.quantisations import QUANTISATIONS
-from engine.atlas.physics.speed import cached_prompt, first_token_seconds, seconds_per_token, tokens_per_second
+from engine.atlas.physics.quantisations import QUANTISATIONS, Quantisation
+from engine.atlas.physics.speed import Speculation, first_token_seconds, seconds_per_token, tokens_per_second
 from engine.atlas.shapes import shape_of
 from engine.config import Accelerator, CatalogueModel
 
 MODEL, ACCELERATOR, QUANTISATION, CONCURRENCY = range(4)
 HOST_RESERVE_GIB = 8.0
 """What a machine whose memory is also its accelerator's keeps for itself: an operating system, a browser and an editor; an assumption."""
+Part = Literal["weights", "caches", "overhead"]
+"""What lies in a card's memory."""
 STANDINGS: tuple[Standing, ...] = ("measured_setting", "new_model", "new_accelerator")
 
 
@@ -40,6 +42,17 @@ class Asked(NamedTuple):
     cache_bits: float = 16
     hit_share: float = 0
     """Share of each prompt that the prefix cache holds."""
+    drafted: float = 0
+    """Tokens guessed ahead of each step; 0: no speculative decoding."""
+    accepted: float = 0
+    """The chance that a guess is right, given that those before it were."""
+    draft_cost: float = 0
+    """Time of one guess over that of a step."""
+
+    @property
+    def beyond_measurements(self) -> bool:
+        """It is served in a way that none of the measurements behind the fit says it was."""
+        return self.drafted > 0
 
     @property
     def context(self) -> float:
@@ -62,8 +75,10 @@ class Grid(NamedTuple):
     """Bytes of all weights."""
     cache: Floats
     """Bytes that one sequence of the whole length keeps, on all cards together."""
+    on_card: Mapping[Part, Estimates]
+    """Bytes on each card: its share of the weights and of the caches of all sequences in flight, and the server's overhead."""
     needed: Estimates
-    """Bytes that each card must have: its share of weights and caches of all sequences in flight, and the server's overhead."""
+    """Bytes that each card must have: their sum."""
     sequences: Floats
     """Whole sequences that fit at once; 0: the model does not fit."""
     held: NDArray[np.bool_]
@@ -96,33 +111,36 @@ def grid(
     weights = along(Weights.of(held), QUANTISATION, 4)
     cards = _cards(list(accelerators.values()), held)
     concurrency = np.reshape(np.array(concurrencies, dtype=float), (1, 1, 1, -1))
-    full = Workload(np.array(asked.prompt), np.array(asked.answer), concurrency)
-    read = full._replace(prompt=cached_prompt(full.prompt, np.array(asked.hit_share)))
+    work = Workload(np.array(asked.prompt), np.array(asked.answer), concurrency, np.array(asked.hit_share))
     tensor, bits = np.array(float(asked.tensor)), np.array(asked.cache_bits)
 
-    weight, overhead = _weights(columns, weights, held, fitted), fitted.memory.overhead_bytes
+    weight, overhead = _weights(columns, weights, fitted), fitted.memory.overhead_bytes
     cache = cache_bytes(columns, np.array(asked.context), bits)
-    caches = cache * cache_share(columns, tensor) * concurrency
-    taken = ((weight.value, overhead.value), (weight.low, overhead.low), (weight.high, overhead.high))
-    needed = Estimates(*(share / tensor + caches + beside for share, beside in taken))
+    on_card: dict[Part, Estimates] = {
+        "weights": Estimates(*(part / tensor for part in weight)),
+        "caches": _caches(models, cache * cache_share(columns, tensor) * concurrency, fitted),
+        "overhead": Estimates(*map(np.array, (overhead.value, overhead.low, overhead.high))),
+    }
+    needed = Estimates(*(sum(parts) for parts in zip(*on_card.values(), strict=True)))
     pool = pool_bytes(weight.value, cards, np.array(asked.utilisation), tensor, np.array(overhead.value))
     sequences = sequences_that_fit(pool, columns, np.array(asked.context), bits, tensor)
 
     shape = np.broadcast_shapes(needed.value.shape, cards.operations.shape, concurrency.shape)
     tpot_fit, ttft_fit = fitted.quantities["tpot"], fitted.quantities["ttft"]
-    tpot = seconds_per_token(columns, weights, cards, full, constants_of(tpot_fit), bits, tensor)
-    ttft = first_token_seconds(columns, cards, read, constants_of(ttft_fit), tensor)
-    where = (models, accelerators, quantisations, Load(concurrency, tensor, read.prompt, full.answer), asked.engine)
-    standings = [_standing(models, accelerators, quantisations, asked.engine, fit) for fit in (tpot_fit, ttft_fit)]
+    tpot = seconds_per_token(columns, weights, cards, work, constants_of(tpot_fit), bits, tensor, _guessing(asked))
+    ttft = first_token_seconds(columns, cards, work, constants_of(ttft_fit), tensor)
+    where = (models, accelerators, quantisations, Load(concurrency, tensor, work.read, work.answer), asked.engine)
+    standings = [_standing(models, accelerators, quantisations, asked, fit) for fit in (tpot_fit, ttft_fit)]
     tpot_known, ttft_known = (
         _interval(_corrected(np.array(np.broadcast_to(value, shape)), fit, *where), fit, standing)
         for value, fit, standing in zip((tpot, ttft), (tpot_fit, ttft_fit), standings, strict=True)
     )
     long_enough = np.reshape([(model.context_tokens or 0) >= asked.context for model in models], (-1, 1, 1, 1))
-    rates = [tokens_per_second(*pair, full) for pair in zip(ttft_known, tpot_known, strict=True)]
+    rates = [tokens_per_second(*pair, work) for pair in zip(ttft_known, tpot_known, strict=True)]
     return Grid(
         weights=weight,
         cache=cache,
+        on_card=on_card,
         needed=needed,
         sequences=np.broadcast_to(sequences, (*shape[:3], 1)),
         held=long_enough & np.broadcast_to(sequences >= concurrency, shape),
@@ -135,23 +153,42 @@ def grid(
     )
 
 
-def _cards(accelerators: list[Accelerator], held: Sequence[object]) -> Cards:
-    cards = Cards.of(accelerators, held)  # type: ignore[arg-type]
+def _cards(accelerators: list[Accelerator], held: Sequence[Quantisation]) -> Cards:
+    cards = Cards.of(accelerators, held)
     reserve = np.array([HOST_RESERVE_GIB * 2**30 if card.unified_memory else 0.0 for card in accelerators])
     laid = along(cards._replace(memory=cards.memory - reserve, operations=cards.bandwidth), ACCELERATOR, 4)
     return laid._replace(operations=cards.operations[None, :, :, None])
 
 
-def _weights(columns: Models, weights: Weights, held: Sequence[object], fitted: Calibration) -> Estimates:
+def _guessing(asked: Asked) -> Speculation | None:
+    return Speculation(np.array(asked.drafted), np.array(asked.accepted), np.array(asked.draft_cost)) if asked.drafted else None
+
+
+def _caches(models: Sequence[CatalogueModel], computed: Floats, fitted: Calibration) -> Estimates:
+    """With the range of the logs, which are of models whose layers are all alike; no log says how far others' lie."""
+    seen = fitted.memory.cache
+    alike = np.reshape([layers_alike(model) for model in models], (-1, 1, 1, 1))
+    return Estimates(computed, *(computed * np.where(alike, edge, 1.0) for edge in (seen.low, seen.high)))
+
+
+def layers_alike(model: CatalogueModel) -> bool:
+    """All layers keep the same of each token."""
+    return len(model.attention.cached) == 1 and model.attention.state_elements is None
+
+
+def _weights(columns: Models, weights: Weights, fitted: Calibration) -> Estimates:
     computed = weights_bytes(columns, weights)
     ranges = [fitted.memory.weights["16" if bits > 8 else "8" if bits > 5 else "4"] for bits in weights.bits.reshape(-1)]
     return Estimates(*(computed * np.reshape([getattr(each, edge) for each in ranges], (1, 1, -1, 1)) for edge in Estimates._fields))
 
 
 def _standing(
-    models: Sequence[CatalogueModel], accelerators: Mapping[str, Accelerator], quantisations: Sequence[str], engine: str, fit: Fit
+    models: Sequence[CatalogueModel], accelerators: Mapping[str, Accelerator], quantisations: Sequence[str], asked: Asked, fit: Fit
 ) -> NDArray[np.int64]:
-    """How near each combination lies to what was measured (index into STANDINGS): itself; other models there; nothing there."""
+    """How near each combination lies to what was measured (index into STANDINGS): itself; other models there; nothing there, or nothing served so."""
+    if asked.beyond_measurements:
+        return np.full((len(models), len(accelerators), len(quantisations), 1), STANDINGS.index("new_accelerator"))
+    engine = asked.engine
     there = {(each.accelerator, each.quantisation) for each in fit.corrections if each.engine == engine and not each.own}
     near = np.array([[1 if (card, held) in there else 2 for held in quantisations] for card in accelerators])
     result = np.array(np.broadcast_to(near[None, :, :, None], (len(models), len(accelerators), len(quantisations), 1)))

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from engine.atlas.catalogue import catalogue
 from engine.atlas.physics import textbook
 from engine.atlas.physics.arrays import GIB, Cards, Floats, Models, Weights, Workload
-from engine.atlas.physics.cost import usd_per_million_tokens, usd_per_request
+from engine.atlas.physics.cost import HOURS_OF_A_MONTH, machines_needed, usd_per_million_tokens, usd_per_month, usd_per_request
 from engine.atlas.physics.memory import cache_bytes, cache_share, pool_bytes, sequences_that_fit, weights_bytes
 from engine.atlas.physics.quantisations import QUANTISATIONS
 from engine.atlas.physics.speed import (
     Constants,
-    cached_prompt,
+    Speculation,
     experts_read,
     first_token_seconds,
     prefill_seconds,
@@ -25,7 +25,16 @@ from engine.atlas.physics.speed import (
     step_seconds,
     tokens_per_second,
 )
-from engine.atlas.physics.training import Tuning, activation_bytes, adapter_parameters, training_bytes, training_seconds
+from engine.atlas.physics.training import (
+    Group,
+    Tuning,
+    activation_bytes,
+    adapter_parameters,
+    grpo_bytes,
+    grpo_seconds,
+    training_bytes,
+    training_seconds,
+)
 
 ATLAS = catalogue()
 CONSTANTS = Constants(0.7, 0.4, 0.6, 0.6, 20.0, 15.0, 30.0, 0.2, 80.0, 0.2)
@@ -161,14 +170,36 @@ def test_throughput_is_requests_times_answers_over_the_time_of_one() -> None:
 
 
 def test_a_cached_prefix_is_not_read_again_but_the_last_token_is() -> None:
-    assert cached_prompt(column(1000, 1000, 0.5), column(0.75, 1.0, 1.0)).tolist() == [250, 1, 0.5]
+    cached = Workload(column(1000, 1000, 0.5), ONE, ONE, column(0.75, 1.0, 1.0))
+    assert cached.read.tolist() == [250, 1, 0.5]
+    plain = cached._replace(hit_share=column(0.0))
+    for work in (cached, plain):
+        assert first_token_seconds(models(LLAMA), H100, work, CONSTANTS, ONE)[0] > 0.08
+    faster, slower = (seconds_per_token(models(LLAMA), held("bf16"), H100, work, CONSTANTS, BITS, ONE)[0] for work in (cached, plain))
+    assert faster < slower, "other requests' prompts take less of the time between two tokens"
 
 
 def test_guessing_ahead_helps_by_as_much_as_is_known_of_it() -> None:
     """Leviathan et al. give 2.44 tokens a step for three guesses of which 0.7 each are right, before their cost."""
-    assert speculated_speedup(column(0.7), column(3), column(0.0))[0] == pytest.approx((1 - 0.7**4) / 0.3)
-    assert speculated_speedup(column(0.1), column(5), column(0.3))[0] < 1
-    assert speculated_speedup(column(1.0), column(3), column(0.0))[0] == pytest.approx(4, rel=1e-6)
+    assert speculated_speedup(Speculation(column(3), column(0.7), column(0.0)))[0] == pytest.approx((1 - 0.7**4) / 0.3)
+    assert speculated_speedup(Speculation(column(5), column(0.1), column(0.3)))[0] < 1
+    assert speculated_speedup(Speculation(column(3), column(1.0), column(0.0)))[0] == pytest.approx(4, rel=1e-6)
+
+
+@given(st.sampled_from(KNOWN), st.floats(0, 1), st.integers(1, 8), st.floats(0, 0.5))
+def test_guessing_ahead_helps_many_requests_less_than_one(name: str, accepted: float, drafted: int, cost: float) -> None:
+    """A step of many computes already, and verifying adds to that. Nothing beats the theorem, in which verifying costs nothing."""
+    guessing = Speculation(column(drafted), column(accepted), column(cost))
+    sped = []
+    for concurrency in (1.0, 4096.0):
+        work = Workload(column(0), column(256), column(concurrency))
+        plain, guessed = (
+            seconds_per_token(models(name), held("bf16"), H100, work, CONSTANTS, BITS, ONE, each)[0] for each in (None, guessing)
+        )
+        sped.append(plain / guessed)
+    assert sped[0] <= speculated_speedup(guessing)[0] * (1 + 1e-9)
+    if models(name).experts[0] == 1:
+        assert sped[1] <= sped[0] * (1 + 1e-9)
 
 
 # ---- training ------------------------------------------------------------------------------------------------------------------------
@@ -203,6 +234,41 @@ def test_training_takes_longer_where_more_learns_and_where_activations_are_compu
     assert seconds[2] == pytest.approx(8 * one.active[0] * 1e6 / (989e12 * 0.4), rel=1e-6)
 
 
+def group(prompts: float = 4, answers: float = 8, answer: float = 256, reference: float = 0) -> Group:
+    return Group(*(column(each) for each in (prompts, answers, 512, answer, reference)))
+
+
+def test_grpo_takes_what_training_takes_and_a_server_beside_it() -> None:
+    """Llama 3.1 8B: a copy of 16.06 GB, and 32 sequences of 768 tokens of 131,072 bytes each; a reference of its own only where all of it learns."""
+    one, vocabulary = models(LLAMA), column(128256)
+    for how, reference in ((tuning(1e7), 0.0), (tuning(one.parameters[0]), 16.06e9)):
+        trained = training_bytes(one, held("bf16"), how, vocabulary)[0]
+        alone, held_near = (grpo_bytes(one, held("bf16"), how, vocabulary, group(reference=each), BITS)[0] for each in (0, 1))
+        assert alone - trained == pytest.approx(16.06e9 + 32 * 768 * 131_072, rel=0.001)
+        assert held_near - alone == pytest.approx(reference, abs=1e8)
+
+
+@given(st.sampled_from(KNOWN), st.floats(1, 64), st.floats(1, 64), st.floats(1, 4096))
+def test_more_answers_never_take_less_memory_or_time(name: str, prompts: float, answers: float, answer: float) -> None:
+    one, how, vocabulary = models(name), tuning(1e6), column(128256)
+    fewer = group(prompts, answers, answer)
+    for more in (group(prompts + 1, answers, answer), group(prompts, answers + 1, answer), group(prompts, answers, answer + 1)):
+        peaks = [grpo_bytes(one, held("bf16"), how, vocabulary, each, BITS)[0] for each in (fewer, more)]
+        seconds = [grpo_seconds(one, H100, how, each, column(10), column(0.4))[0] for each in (fewer, more)]
+        assert peaks[0] <= peaks[1]
+        assert 10 < seconds[0] <= seconds[1]
+
+
+def test_a_step_of_grpo_samples_looks_back_and_learns() -> None:
+    """Two operations a parameter and token for each look back, beside the sampling and the training."""
+    one, how, efficiency = models(LLAMA), tuning(1e7), column(0.5)
+    learning = training_seconds(one, H100, group().tokens, how, efficiency)[0]
+    look = 2 * one.active[0] * 4 * 8 * 768 / (989e12 * 0.5)
+    for reference in (0, 1):
+        step = grpo_seconds(one, H100, how, group(reference=reference), column(7), efficiency)[0]
+        assert step == pytest.approx(7 + learning + (1 + reference) * look)
+
+
 # ---- money and textbooks -------------------------------------------------------------------------------------------------------------
 
 
@@ -210,6 +276,14 @@ def test_a_request_costs_its_share_of_the_hour() -> None:
     rate = column(1000)
     assert usd_per_million_tokens(column(3.6), column(2), rate)[0] == pytest.approx(2.0)
     assert usd_per_request(column(3.6), column(2), rate, column(500))[0] == pytest.approx(0.001)
+
+
+def test_a_month_takes_whole_machines_and_costs_them_busy_or_not() -> None:
+    requests = column(1, HOURS_OF_A_MONTH * 3600 * 2, HOURS_OF_A_MONTH * 3600 * 2.1)
+    machines = machines_needed(requests, column(500), column(1000), ONE)
+    assert machines.tolist() == [1, 1, 2]
+    assert machines_needed(requests, column(500), column(1000), column(3)).tolist() == [1, 3, 4]
+    assert usd_per_month(column(2), column(4), machines).tolist() == [5840, 5840, 11680]
 
 
 def test_the_textbook_says_what_it_says_everywhere() -> None:

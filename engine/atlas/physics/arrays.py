@@ -164,6 +164,14 @@ class Workload(NamedTuple):
     """Tokens of an answer."""
     concurrency: Floats
     """Requests in flight."""
+    hit_share: Floats = np.array(0.0)
+    """Share of each prompt that the prefix cache holds."""
+
+    @property
+    def read(self) -> Floats:
+        """Tokens of a prompt that are left to read beside what the prefix cache holds; the last one is always read."""
+        left: Floats = np.maximum(self.prompt * (1 - self.hit_share), np.minimum(self.prompt, 1.0))
+        return left
 
     @property
     def context(self) -> Floats:

@@ -42,6 +42,17 @@ class Constants(NamedTuple):
     """Share of the other requests' prefills that one waits for before its first token."""
 
 
+class Speculation(NamedTuple):
+    """Guessing tokens ahead, which the model then verifies together."""
+
+    drafted: Floats
+    """Tokens guessed for each step."""
+    accepted: Floats
+    """The chance that a guess is right, given that those before it were."""
+    draft_cost: Floats
+    """Time of one guess over that of a step of the model."""
+
+
 def experts_read(models: Models, concurrency: Floats) -> Floats:
     """Experts of a layer that a step of so many sequences reads: E (1 - (1 - k/E)^B), each token choosing k of E without preference."""
     share = models.experts_per_token / models.experts
@@ -58,21 +69,29 @@ def read_bytes(models: Models, weights: Weights, concurrency: Floats) -> Floats:
 
 
 def step_seconds(
-    models: Models, weights: Weights, cards: Cards, work: Workload, constants: Constants, cache_bits: Floats, tensor: Floats
+    models: Models,
+    weights: Weights,
+    cards: Cards,
+    work: Workload,
+    constants: Constants,
+    cache_bits: Floats,
+    tensor: Floats,
+    drafted: float | Floats = 0.0,
 ) -> Floats:
-    """One decoding step of all sequences in flight.
+    """One decoding step of all sequences in flight, each bringing its last token and those `drafted` after it.
 
     The roofline (Williams et al., 2009): bytes over bandwidth against operations over arithmetic, then what layers cost beside both, and a ring
     all-reduce of the activations twice a layer, 2 (n-1)/n of them over the link (Megatron-LM, arXiv 1909.08053, section 3).
     """
+    tokens = work.concurrency * (drafted + 1)
     held = cache_bytes(models, work.context, cache_bits) * cache_share(models, tensor) * work.concurrency
-    reading = read_bytes(models, weights, work.concurrency) / tensor / (cards.bandwidth * constants.weight_efficiency)
+    reading = read_bytes(models, weights, tokens) / tensor / (cards.bandwidth * constants.weight_efficiency)
     reading = reading + held / (cards.bandwidth * constants.cache_efficiency)
-    computing = 2 * models.active * work.concurrency / (cards.operations * tensor * constants.decode_efficiency)
+    computing = 2 * models.active * tokens / (cards.operations * tensor * constants.decode_efficiency)
     roofline = (reading**SHARPNESS + computing**SHARPNESS) ** (1 / SHARPNESS)
     beside = models.layers * (constants.layer_us + constants.layer_us_per_doubling * np.log2(tensor))
     beside = beside + models.moe_layers * constants.moe_layer_us + constants.sequence_us * work.concurrency
-    exchanged = 2 * models.layers * work.concurrency * models.hidden * ACTIVATION_BYTES * 2 * (tensor - 1) / tensor
+    exchanged = 2 * models.layers * tokens * models.hidden * ACTIVATION_BYTES * 2 * (tensor - 1) / tensor
     exchanging = np.where(tensor > 1, exchanged / (LINK_EFFICIENCY * cards.link), 0.0)
     seconds: Floats = roofline + beside * 1e-6 + exchanging
     return seconds
@@ -84,19 +103,30 @@ def prefill_seconds(models: Models, cards: Cards, prompt: Floats, constants: Con
 
 
 def seconds_per_token(
-    models: Models, weights: Weights, cards: Cards, work: Workload, constants: Constants, cache_bits: Floats, tensor: Floats
+    models: Models,
+    weights: Weights,
+    cards: Cards,
+    work: Workload,
+    constants: Constants,
+    cache_bits: Floats,
+    tensor: Floats,
+    guessing: Speculation | None = None,
 ) -> Floats:
     """TPOT: the time between two tokens of one answer, other requests' prompts being read between steps.
 
-    In the steady state each sequence in flight brings one prompt per answer, so a step carries concurrency / answer of them.
+    In the steady state each sequence in flight brings one prompt per answer, so a step carries concurrency / answer of them. With guesses a token
+    takes a step over their speedup, the verifying step being as slow as its tokens make it: it reads and computes more than a plain one.
     """
     step = step_seconds(models, weights, cards, work, constants, cache_bits, tensor)
-    return step + work.concurrency * prefill_seconds(models, cards, work.prompt, constants, tensor) / work.answer
+    if guessing is not None:
+        verifying = step_seconds(models, weights, cards, work, constants, cache_bits, tensor, guessing.drafted)
+        step = step / speculated_speedup(guessing, verifying / step)
+    return step + work.concurrency * prefill_seconds(models, cards, work.read, constants, tensor) / work.answer
 
 
 def first_token_seconds(models: Models, cards: Cards, work: Workload, constants: Constants, tensor: Floats) -> Floats:
     """TTFT: overhead, one's own prefill, and a share of the others'."""
-    prefill = prefill_seconds(models, cards, work.prompt, constants, tensor)
+    prefill = prefill_seconds(models, cards, work.read, constants, tensor)
     return constants.first_token_ms * 1e-3 + prefill * (1 + constants.queueing * (work.concurrency - 1))
 
 
@@ -105,16 +135,13 @@ def tokens_per_second(first_token: Floats, per_token: Floats, work: Workload) ->
     return work.concurrency * work.answer / (first_token + np.maximum(work.answer - 1, 0) * per_token)
 
 
-def speculated_speedup(accepted: Floats, drafted: Floats, draft_cost: Floats) -> Floats:
-    """How much faster decoding is with `drafted` tokens guessed ahead, each right with chance `accepted` and costing `draft_cost` of a step:
-    (1 - a^(n+1)) / ((1 - a) (n c + 1)) (Leviathan et al., arXiv 2211.17192, theorem 3.8). It holds while a step is bound by memory; below 1 it
-    slows."""
-    accepted = np.minimum(accepted, 1 - 1e-12)
-    speedup: Floats = (1 - accepted ** (drafted + 1)) / ((1 - accepted) * (drafted * draft_cost + 1))
+def speculated_speedup(guessing: Speculation, verifying: float | Floats = 1.0) -> Floats:
+    """How much faster decoding is with tokens guessed ahead: (1 - a^(n+1)) / ((1 - a) (n c + v)); below 1 it slows.
+
+    A step gives (1 - a^(n+1)) / (1 - a) tokens in the mean and takes n guesses of c each and a verifying step of v, all over the time of a plain
+    step. With v = 1, as while a step is bound by memory, it is theorem 3.8 of Leviathan et al. (arXiv 2211.17192).
+    """
+    accepted = np.minimum(guessing.accepted, 1 - 1e-12)
+    tokens = (1 - accepted ** (guessing.drafted + 1)) / (1 - accepted)
+    speedup: Floats = tokens / (guessing.drafted * guessing.draft_cost + verifying)
     return speedup
-
-
-def cached_prompt(prompt: Floats, hit_share: Floats) -> Floats:
-    """Tokens of a prompt that are left to read when so large a share of it is found in the prefix cache; the last one is always read."""
-    left: Floats = np.maximum(prompt * (1 - hit_share), np.minimum(prompt, 1.0))
-    return left

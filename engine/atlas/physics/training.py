@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.atlas.physics.arrays import Cards, Floats, Models, Weights
-from engine.atlas.physics.memory import weights_bytes
+from engine.atlas.physics.memory import cache_bytes, weights_bytes
 
 TRAINABLE_BYTES = 16.0
 """Of a trained parameter under Adam in mixed precision: 2 + 2 for weight and gradient, 12 for the 32-bit copy and two moments (ZeRO,
@@ -35,6 +35,30 @@ class Tuning(NamedTuple):
     logits_at_once: Floats
     """Share of the tokens whose logits are held together: 1 in a plain loss, 1/8 in a chunked one (torchtune's default, and what others' fused losses
     come near)."""
+
+
+class Group(NamedTuple):
+    """What one step of GRPO samples and learns from; columns."""
+
+    prompts: Floats
+    answers: Floats
+    """To each prompt: they are compared with one another."""
+    prompt: Floats
+    """Tokens."""
+    answer: Floats
+    """Tokens."""
+    reference: Floats
+    """1 where the policy is held near the model that it started from (beta above 0), 0 where it is not."""
+
+    @property
+    def sequences(self) -> Floats:
+        """Sampled together."""
+        return self.prompts * self.answers
+
+    @property
+    def tokens(self) -> Floats:
+        """Of all of them, prompts included."""
+        return self.sequences * (self.prompt + self.answer)
 
 
 def adapter_parameters(models: Models, rank: Floats) -> Floats:
@@ -67,3 +91,25 @@ def training_seconds(models: Models, cards: Cards, tokens: Floats, tuning: Tunin
     share = np.minimum(1.0, tuning.trainable / models.parameters)
     operations = (4 + 2 * share + 2 * tuning.checkpointing) * models.active * tokens
     return operations / (cards.operations * efficiency)
+
+
+def grpo_bytes(models: Models, weights: Weights, tuning: Tuning, vocabulary: Floats, group: Group, cache_bits: Floats) -> Floats:
+    """The peak of GRPO on an accelerator that samples and trains (DeepSeekMath, arXiv 2402.03300, section 4.1): bytes.
+
+    The policy with its optimiser, activations and logits as in any training; no critic, since answers are judged by their group. A frozen reference
+    only where all parameters learn and beta is above 0: an adapter that is switched off is one (TRL 1.16, GRPOTrainer). And the sampling server
+    beside it, awake while the policy learns (TRL's `colocate` without its sleep mode): weights of its own, and the caches of the whole group.
+    """
+    copy = weights_bytes(models, weights)
+    reference = np.where(tuning.trainable >= models.parameters, group.reference * copy, 0.0)
+    sampling = copy + group.sequences * cache_bytes(models, group.prompt + group.answer, cache_bits)
+    peak: Floats = training_bytes(models, weights, tuning, vocabulary) + reference + sampling
+    return peak
+
+
+def grpo_seconds(models: Models, cards: Cards, tuning: Tuning, group: Group, sampling: Floats, efficiency: Floats) -> Floats:
+    """One step of GRPO: `sampling` seconds of answering, one forward pass over the group for the chances that its answers had (TRL always makes it
+    when vLLM sampled them), another for the reference's where there is one, and the pass that learns. A forward pass is two operations a parameter
+    and token."""
+    forward = 2 * (1 + group.reference) * models.active * group.tokens / (cards.operations * efficiency)
+    return sampling + forward + training_seconds(models, cards, group.tokens, tuning, efficiency)

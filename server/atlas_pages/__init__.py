@@ -1,0 +1,16 @@
+"""Pages for people about the atlas: models and hardware, what they take, and plans made of them.
+
+    places.py     which pages there are
+    routes.py     their addresses, and what is sent along with each
+    asking.py     what they need, and how they ask for it
+    models.py     the list of models, and models side by side
+    plan.py       ranked configurations, and the file of one
+    exercising.py exercises, and what was answered
+    forms.py      arguments of an operation as fields of a form, and what was filled in as arguments again
+    words.py      what each field is called, and why it matters
+    pictures.py   where marks of intervals and bars lie
+    drawing.py    the templates' common tools
+    templates/    what is laid out where
+
+They show what the operations answer and compute nothing of it. They are read without scripts; a script only makes the laboratory quicker.
+"""
