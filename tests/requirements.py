@@ -944,5 +944,10 @@ PROMISES: tuple[Promise, ...] = (
         "server/test_atlas_pages.py::test_an_exercise_is_answered_by_the_figures_of_the_page_and_checked_without_a_script",
         "server/test_atlas_pages.py::test_the_right_answer_follows_what_is_looked_at",
     ),
+    promise(
+        "atlas.pages.deciding",
+        "Whether to train is read on a page, and answers are kept by a form there, with notes; another web page can keep nothing.",
+        "server/test_triage_pages.py",
+    ),
     promise("atlas.import", "A model joins the atlas from its own files, and nothing outside of the workspace is read.", "atlas/test_importing.py"),
 )

@@ -5,6 +5,9 @@
     asking.py     what they need, and how they ask for it
     models.py     the list of models, and models side by side
     plan.py       ranked configurations, and the file of one
+    triage.py     whether to train
+    history.py    decisions that were kept
+    keeping.py    keeping one from the page that shows it
     exercising.py exercises, and what was answered
     forms.py      arguments of an operation as fields of a form, and what was filled in as arguments again
     words.py      what each field is called, and why it matters
@@ -12,5 +15,6 @@
     drawing.py    the templates' common tools
     templates/    what is laid out where
 
-They show what the operations answer and compute nothing of it. They are read without scripts; a script only makes the laboratory quicker.
+They show what the operations answer and compute nothing of it. The history alone takes something in: what to keep,
+and notes. They are read without scripts; a script only makes the laboratory quicker.
 """

@@ -1,8 +1,9 @@
-"""Where marks lie: intervals on an axis, and bars, in shares of the width, so that a page reads on a phone as on a desk. Pure."""
+"""Where marks lie: intervals on an axis and bars in shares of the width, so that a page reads on a phone as on a desk; and learning curves. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 HEADROOM = 1.05
@@ -35,3 +36,52 @@ def strip(found: Mapping[str, float], end: float, limit: float | None = None) ->
 
 def _share(value: float, end: float) -> float:
     return round(100 * min(max(value, 0.0), end) / end, 2) if end > 0 else 0.0
+
+
+class Mark(NamedTuple):
+    """A point of a curve with its interval, in units of the picture."""
+
+    subject: str
+    rows: int
+    x: float
+    y: float
+    low: float
+    high: float
+    ours: bool
+    """A trained version's."""
+
+
+class Curve(NamedTuple):
+    """A figure by training rows."""
+
+    marks: tuple[Mark, ...]
+    line: str
+    """The floor's points, joined."""
+    target: float | None
+    """Height of the target."""
+    ticks: tuple[tuple[float, str], ...]
+    """Along the rows, which are laid out by their logarithm."""
+
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 640.0, 260.0, 44.0, 34.0
+FLOOR = "floor:"
+
+
+def curve(found: Sequence[tuple[str, int, Mapping[str, float]]], end: float, target: float | None) -> Curve:
+    """A curve's marks; `end` is the value at the top."""
+    logs = [math.log2(max(rows, 1)) for _, rows, _ in found]
+    least, span = min(logs), (max(logs) - min(logs)) or 1.0
+
+    def across(log: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - 24) * (0.04 + 0.92 * (log - least) / span), 1)
+
+    def up(value: float) -> float:
+        return round((HEIGHT - BOTTOM) * (1 - min(max(value, 0.0), end) / end) + 6, 1)
+
+    marks = tuple(
+        Mark(subject, rows, across(log), up(each["mean"]), up(each["low"]), up(each["high"]), not subject.startswith(FLOOR))
+        for (subject, rows, each), log in zip(found, logs, strict=True)
+    )
+    joined = " ".join(f"{mark.x},{mark.y}" for mark in marks if not mark.ours)
+    ticks = tuple((mark.x, f"{mark.rows:,}") for mark in marks if not mark.ours)
+    return Curve(marks, joined, None if target is None else up(target), ticks)

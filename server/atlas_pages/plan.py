@@ -10,6 +10,7 @@ from server.atlas_pages.asking import AtlasPages, Drawn, Query, answered, hidden
 from server.atlas_pages.drawing import drawn
 from server.atlas_pages.exercising import exercised
 from server.atlas_pages.forms import Field, arguments_of, fields_of, problems_by_field, refusal_of
+from server.atlas_pages.keeping import keeping
 from server.atlas_pages.pictures import Strip, axis_end, strip
 from server.atlas_pages.words import EXPORT, PLAN
 from tools.atlas import PLAN_DEPLOYMENT, PlanDeploymentArguments
@@ -77,6 +78,7 @@ def plan_page(pages: AtlasPages, query: Query) -> Drawn:
         "file": link("plan/file", given),
         "carried": hidden(wanted, "cursor", "limit"),
         "exercises": _exercises(pages, page, wanted, query) if page else [],
+        "keeping": keeping(PLAN_DEPLOYMENT.name, wanted if asked.error else given) if page else None,
         "after": link("plan", wanted, cursor=page["next_cursor"]) if page and page.get("next_cursor") else None,
         "before": link("plan", wanted, cursor=None) if wanted.get("cursor") else None,
     }

@@ -12,19 +12,26 @@ from typing import get_args
 
 import anyio.to_thread
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from engine.config import NumberType
 from server.atlas_pages.asking import AtlasPages, Drawn, Query
 from server.atlas_pages.drawing import drawn
+from server.atlas_pages.history import history_page, kept
 from server.atlas_pages.models import models_page, sheets_page
 from server.atlas_pages.places import AT, PLACES, address
 from server.atlas_pages.plan import plan_file, plan_page
+from server.atlas_pages.triage import triage_page
 from server.pages import OWN, failed
 
-HEADERS = {**OWN, "content-security-policy": OWN["content-security-policy"].replace("form-action 'none'", "form-action 'self'")}
-"""Those of our other pages; these have forms, which are sent to themselves."""
+HEADERS = {
+    **OWN,
+    "content-security-policy": OWN["content-security-policy"].replace("form-action 'none'", "form-action 'self'"),
+    "referrer-policy": "same-origin",
+}
+"""Those of our other pages; these have forms, which are sent to themselves. Under `no-referrer` a browser would send them without their origin, which
+the guard asks for; other sites hear of the address as little."""
 
 NUMBER_TYPES = get_args(NumberType)
 
@@ -47,8 +54,10 @@ def atlas_routes(pages: AtlasPages, port: int) -> list[Route]:
         "atlas": partial(models_page, pages),
         "models": partial(sheets_page, pages),
         "plan": partial(plan_page, pages),
+        "triage": partial(triage_page, pages),
+        "history": partial(history_page, pages),
     }
-    return [Route("/api/v1/pages", told, methods=["POST"]), _file(pages), *(_page(name, draw) for name, draw in own.items())]
+    return [Route("/api/v1/pages", told, methods=["POST"]), _file(pages), _keep(pages), *(_page(name, draw) for name, draw in own.items())]
 
 
 def _page(name: str, draw: Callable[[Query], Drawn]) -> Route:
@@ -73,6 +82,19 @@ def _file(pages: AtlasPages) -> Route:
         return Response(text, media_type="text/plain", headers={**HEADERS, "content-disposition": f'attachment; filename="{name}"'})
 
     return Route(f"{AT}{{code}}/plan/file", answer, methods=["GET"])
+
+
+def _keep(pages: AtlasPages) -> Route:
+    """Takes in what to keep, and shows it."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            where = await anyio.to_thread.run_sync(kept, pages, await request.body())
+        except Exception as error:
+            return failed(error, "the decision history")
+        return RedirectResponse(where, status_code=303, headers=HEADERS)
+
+    return Route(f"{AT}{{code}}/keep", answer, methods=["POST"])
 
 
 def _query(request: Request) -> dict[str, list[str]]:

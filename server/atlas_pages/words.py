@@ -1,6 +1,6 @@
 """What the fields of the forms are called, and why each matters: what an engineer who decides by it should know.
 
-One entry for each argument of `search_models` and `plan_deployment` that a form asks for.
+One entry for each argument of `search_models`, `plan_deployment` and `triage_tuning` that a form asks for.
 """
 
 from __future__ import annotations
@@ -262,5 +262,50 @@ EXPORT = (
         "checkpoint",
         "Repository with quantised weights",
         "int4 needs a checkpoint that somebody has quantised. It is another model than the original, so look at who made it and evaluate it.",
+    ),
+)
+
+TRIAGE = (
+    Group(
+        "A cluster that was measured",
+        (
+            Words(
+                "cluster",
+                "Cluster",
+                "Its measurements answer: floor, base, schema, examples, other models and the accepted version on the same suite. Rules only say "
+                "what is usual; your own figures say what is true of your task.",
+                anything="none yet: answer from rules",
+            ),
+        ),
+    ),
+    Group(
+        "Without one",
+        (
+            Words(
+                "need",
+                "What is wrong with the answers",
+                "Each kind of fault has its own cheapest remedy: form is held by a schema, facts are looked up, style is shown by examples. Training "
+                "is the dearest of them, and for facts that change the wrong one.",
+                anything="not known",
+                called={
+                    "format": "their form",
+                    "labels": "the wrong label or field",
+                    "facts": "facts are wrong or missing",
+                    "style": "tone and style",
+                    "reasoning": "conclusions",
+                    "speed": "too slow or too dear",
+                },
+            ),
+            Words(
+                "labelled_rows",
+                "Labelled rows that there are",
+                "The first hundred go into evaluation: without them nobody can tell better from worse. What is left is what a model learns from.",
+            ),
+            Words(
+                "facts_change",
+                "What is true changes between trainings",
+                "Prices, stock, policies: trained in they are out of date the next day, and nothing in an answer shows it.",
+            ),
+        ),
     ),
 )

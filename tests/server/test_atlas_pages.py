@@ -84,7 +84,7 @@ def test_a_page_runs_nothing_inline_loads_only_what_is_ours_and_links_relatively
     policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
     assert {policy[name] for name in ("script-src", "style-src", "connect-src", "form-action")} == {"'self'"}
-    assert (response.headers["cache-control"], response.headers["referrer-policy"]) == ("no-store", "no-referrer")
+    assert (response.headers["cache-control"], response.headers["referrer-policy"]) == ("no-store", "same-origin")
     assert TOKEN not in response.text
     assert CODE not in response.text
     read = Read.of(response.text)
