@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.atlas.knobs import LabKnobs
 from engine.atlas.types import Constraints, Deployment, Export, Order, ScoreWeights, Wanted
 from engine.base.clock import Clock, utc_now
 from engine.base.paths import Workspace
@@ -42,6 +43,7 @@ from engine.operations.comparing import Comparing
 from engine.operations.diagnosing import FailureDiagnosing
 from engine.operations.escalating import Asked, Escalating
 from engine.operations.evidencing import Evidencing
+from engine.operations.experimenting import Experimenting
 from engine.operations.exporting import Exporting
 from engine.operations.following import Following
 from engine.operations.furnishing import Furnishing
@@ -82,6 +84,7 @@ from engine.views import (
 )
 from engine.views.atlas import ImportedModel, ModelsPage, PlanPage, RecordedMeasurement
 from engine.views.furnishings import AcceleratorsPage, AtlasChoices, ExerciseLine
+from engine.views.lab import LabPage
 
 
 class Engine:
@@ -129,6 +132,7 @@ class Engine:
         self._onboarding = Onboarding(workspace, self.supervisor, machine)
         self._cataloguing = Cataloguing(workspace)
         self._planning = Planning(workspace)
+        self._experimenting = Experimenting(workspace)
         self._furnishing = Furnishing(workspace)
 
     @classmethod
@@ -341,6 +345,10 @@ class Engine:
     def import_model(self, name: str, path: str) -> ImportedModel:
         """Adds a model to atlas.json from its files in the workspace."""
         return self._cataloguing.import_model(name, path)
+
+    def physics_lab(self, knobs: LabKnobs) -> LabPage:
+        """All that follows for one model on one accelerator, under these knobs."""
+        return self._experimenting.lab(knobs)
 
     def accelerators(self) -> AcceleratorsPage:
         """All accelerators of the atlas, with their prices."""

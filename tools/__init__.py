@@ -7,6 +7,7 @@ from tools.escalate import APPROVE_FIX, ESCALATE, ESCALATIONS, RESOLVE_ESCALATIO
 from tools.evidence import EVIDENCE
 from tools.export import EXPORT
 from tools.fleet import FLEET_STATUS
+from tools.lab import PHYSICS_LAB
 from tools.learn import ITERATE
 from tools.measure import COMPARE, DIAGNOSE, EVALUATE
 from tools.onboard import ONBOARD_DOMAIN, ONBOARD_MODEL
@@ -42,6 +43,7 @@ TOOLS: tuple[Tool, ...] = (
     ONBOARD_DOMAIN,
     PLAN_DEPLOYMENT,
     SEARCH_MODELS,
+    PHYSICS_LAB,
     IMPORT_MODEL,
     RECORD_MEASUREMENT,
 )

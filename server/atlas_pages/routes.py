@@ -18,6 +18,7 @@ from starlette.routing import Route
 from engine.config import NumberType
 from server.atlas_pages.asking import AtlasPages, Drawn, Query
 from server.atlas_pages.drawing import drawn
+from server.atlas_pages.lab import figures_page, lab_page
 from server.atlas_pages.models import models_page, sheets_page
 from server.atlas_pages.places import AT, PLACES, address
 from server.atlas_pages.plan import plan_file, plan_page
@@ -47,6 +48,8 @@ def atlas_routes(pages: AtlasPages, port: int) -> list[Route]:
         "atlas": partial(models_page, pages),
         "models": partial(sheets_page, pages),
         "plan": partial(plan_page, pages),
+        "lab": partial(lab_page, pages),
+        "lab/figures": partial(figures_page, pages),
     }
     return [Route("/api/v1/pages", told, methods=["POST"]), _file(pages), *(_page(name, draw) for name, draw in own.items())]
 
