@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.atlas import records as decisions
+from engine.atlas.knobs import LabKnobs
 from engine.atlas.records import DecisionRecord
 from engine.atlas.types import Constraints, Deployment, Export, Order, ScoreWeights, Situation, Wanted
 from engine.base.clock import Clock, utc_now
@@ -44,6 +45,7 @@ from engine.operations.comparing import Comparing
 from engine.operations.diagnosing import FailureDiagnosing
 from engine.operations.escalating import Asked, Escalating
 from engine.operations.evidencing import Evidencing
+from engine.operations.experimenting import Experimenting
 from engine.operations.exporting import Exporting
 from engine.operations.following import Following
 from engine.operations.furnishing import Furnishing
@@ -86,6 +88,7 @@ from engine.views import (
 )
 from engine.views.atlas import DecisionHistory, ImportedModel, ModelsPage, PlanPage, RecordedMeasurement, TriagePage
 from engine.views.furnishings import AcceleratorsPage, AtlasChoices, ExerciseLine
+from engine.views.lab import LabPage
 
 
 class Engine:
@@ -135,6 +138,7 @@ class Engine:
         self._planning = Planning(workspace)
         self._recording = Recording(store)
         self._triaging = Triaging(workspace, store, self.artifacts, self.supervisor)
+        self._experimenting = Experimenting(workspace)
         self._furnishing = Furnishing(workspace)
 
     @classmethod
@@ -371,6 +375,10 @@ class Engine:
     def import_model(self, name: str, path: str) -> ImportedModel:
         """Adds a model to atlas.json from its files in the workspace."""
         return self._cataloguing.import_model(name, path)
+
+    def physics_lab(self, knobs: LabKnobs) -> LabPage:
+        """All that follows for one model on one accelerator, under these knobs."""
+        return self._experimenting.lab(knobs)
 
     def accelerators(self) -> AcceleratorsPage:
         """All accelerators of the atlas, with their prices."""

@@ -28,6 +28,7 @@ FILES: Mapping[str, tuple[str, str]] = {
     "/static/approve.js": ("approve.js", "text/javascript"),
     "/static/passkey.js": ("passkey.js", "text/javascript"),
     "/static/signing.js": ("signing.js", "text/javascript"),
+    "/static/lab.js": ("lab.js", "text/javascript"),
     "/static/pages.css": ("pages.css", "text/css"),
     "/static/atlas.css": ("atlas.css", "text/css"),
 }

@@ -936,6 +936,16 @@ PROMISES: tuple[Promise, ...] = (
         "Pages about the atlas are read by whoever has the daemon's code in the address, without JavaScript and by keyboard alone, on any screen; "
         "hostile words stay words; what is wrong is said beside its field, and every field says why it matters.",
         "server/test_atlas_pages.py",
+        "server/test_atlas_browser.py",
+    ),
+    promise(
+        "atlas.laboratory",
+        "In the laboratory a knob's pictures are redrawn in less than a tenth of a second, with intervals, limits and the textbook beside them, and all of "
+        "it can be read as tables; without JavaScript its button does the same.",
+        "atlas/test_physics_lab.py",
+        "server/test_atlas_browser.py::test_a_knob_that_moves_redraws_its_pictures_before_one_waits_for_them",
+        "server/test_atlas_browser.py::test_without_a_script_the_laboratory_is_turned_by_its_button",
+        "server/test_atlas_pages.py::test_the_laboratory_draws_what_the_tool_answers_and_says_it_as_tables",
     ),
     promise(
         "atlas.exercises",

@@ -8,6 +8,7 @@ from tools.escalate import APPROVE_FIX, ESCALATE, ESCALATIONS, RESOLVE_ESCALATIO
 from tools.evidence import EVIDENCE
 from tools.export import EXPORT
 from tools.fleet import FLEET_STATUS
+from tools.lab import PHYSICS_LAB
 from tools.learn import ITERATE
 from tools.measure import COMPARE, DIAGNOSE, EVALUATE
 from tools.onboard import ONBOARD_DOMAIN, ONBOARD_MODEL
@@ -44,6 +45,7 @@ TOOLS: tuple[Tool, ...] = (
     PLAN_DEPLOYMENT,
     TRIAGE_TUNING,
     SEARCH_MODELS,
+    PHYSICS_LAB,
     IMPORT_MODEL,
     RECORD_MEASUREMENT,
     RECORD_DECISION,

@@ -32,6 +32,8 @@ TOKENS = 1024.0
 BUSY_HOURS = 6
 """Of a day's 24, in the exercise about what idle hours cost."""
 
+PART_WORDS = {"weights": "the weights", "caches": "the caches", "overhead": "what the server takes beside them"}
+
 
 class Subject(NamedTuple):
     """What the reader looks at."""
@@ -187,10 +189,8 @@ def _largest(atlas: Catalogue, subject: Subject, fitted: Calibration) -> Exercis
     figures = _served(atlas, subject, (1,), fitted)
     if figures is None:
         return None
-    where, needed = subject.where, float(figures.needed.value[0, 0, 0, 0])
-    weights = float(figures.weights.value[0, 0, 0, 0]) / where.cards
-    overhead = fitted.memory.overhead_bytes.value
-    parts = {"the weights": weights, "the caches": needed - weights - overhead, "what the server takes beside them": overhead}
+    where = subject.where
+    parts = {PART_WORDS[part]: float(size.value.reshape(-1)[0]) for part, size in figures.on_card.items()}
     listed = ", ".join(f"{words} {said(size / GIB)} GiB" for words, size in parts.items())
     return Exercise(
         "largest",

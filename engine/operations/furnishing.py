@@ -43,6 +43,7 @@ class Furnishing:
             task=_by_frequency(task for model in models for task in model.tasks),
             licence=_by_frequency(model.licence for model in models if model.licence),
             language=_by_frequency(language for model in models for language in model.languages),
+            model=tuple(sorted(atlas.models, key=str.casefold)),
             accelerator=tuple(atlas.accelerators),
             quantisation=quantisation_names(),
         )

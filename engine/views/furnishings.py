@@ -33,6 +33,7 @@ class AtlasChoices(Record):
     licence: tuple[str, ...]
     """Tags of model cards."""
     language: tuple[str, ...]
+    model: tuple[str, ...]
     accelerator: tuple[str, ...]
     quantisation: tuple[str, ...]
 

@@ -22,6 +22,7 @@ PLACES = (
     Place("atlas", "Models", "Open models by size, licence and task: what each takes on a card, how fast it answers, and the source of each value."),
     Place("accelerators", "Accelerators", "Cards and chips with memory, bandwidth and arithmetic, and what they cost where and when."),
     Place("plan", "Plan", "From what a deployment must do to ranked configurations, and to the file that starts one."),
+    Place("lab", "Laboratory", "One model on one accelerator, and knobs: memory, latency, cost and training, drawn with their intervals."),
     Place("triage", "Should you train?", "Every way to better answers side by side, as it was measured, and what follows."),
     Place("history", "Decisions", "What was asked and answered, with notes; asked again, and held against each other."),
 )

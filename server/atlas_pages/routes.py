@@ -19,6 +19,7 @@ from engine.config import NumberType
 from server.atlas_pages.asking import AtlasPages, Drawn, Query
 from server.atlas_pages.drawing import drawn
 from server.atlas_pages.history import history_page, kept
+from server.atlas_pages.lab import figures_page, lab_page
 from server.atlas_pages.models import models_page, sheets_page
 from server.atlas_pages.places import AT, PLACES, address
 from server.atlas_pages.plan import plan_file, plan_page
@@ -54,6 +55,8 @@ def atlas_routes(pages: AtlasPages, port: int) -> list[Route]:
         "atlas": partial(models_page, pages),
         "models": partial(sheets_page, pages),
         "plan": partial(plan_page, pages),
+        "lab": partial(lab_page, pages),
+        "lab/figures": partial(figures_page, pages),
         "triage": partial(triage_page, pages),
         "history": partial(history_page, pages),
     }

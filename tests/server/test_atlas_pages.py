@@ -14,11 +14,12 @@ import pytest
 
 from server.atlas_pages.drawing import TEMPLATES
 from server.atlas_pages.places import PLACES
-from server.atlas_pages.words import EXPORT, PLAN, SEARCH, Group
+from server.atlas_pages.words import EXPORT, KNOBS, PLAN, SEARCH, Group
 from server.client import ensure_daemon
 from tests.server.atlas_site import CODE, HOSTILE, TOKEN, AtlasSite, Read, serving_atlas
 from tests.server.daemons import daemon_workspace, run_cli
 from tools.atlas import PLAN_DEPLOYMENT, SEARCH_MODELS
+from tools.lab import PHYSICS_LAB
 from tools.tool import Tool, call
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +105,8 @@ def test_every_page_can_be_read_aloud(site: AtlasSite, page: str) -> None:
     assert len(read.all("h1")) == 1
     assert [tag for tag, _ in read.elements].count("table") == [tag for tag, _ in read.elements].count("caption")
     assert all("scope" in attrs for attrs in read.all("th"))
+    named = [attrs["id"] for _, attrs in read.elements if "id" in attrs]
+    assert len(named) == len(set(named))
     labels = {attrs["for"] for attrs in read.all("label") if "for" in attrs}
     unnamed = [attrs for attrs in read.all("input", "select", "textarea") if attrs.get("type") != "hidden" and attrs.get("id") not in labels]
     assert unnamed == []
@@ -124,14 +127,16 @@ def test_words_that_try_to_become_part_of_the_page_stay_words(site: AtlasSite) -
         ("atlas", {"try-weights": HOSTILE, "try-cache": HOSTILE}),
         ("models", {"compare": "house/hostile", "accelerator": "House 1"}),
         ("plan", {"own": HOSTILE, "text": HOSTILE}),
+        ("lab", {"model": "house/hostile", "accelerator": "House 1", "power-of-two.concurrency": HOSTILE}),
+        ("lab/figures", {"model": HOSTILE}),
         ("plan", {"export": HOSTILE, "configuration": HOSTILE, "revision": HOSTILE}),
     ]
     for page, query in asked:
         html = site.get(page, **query).text
         read = Read.of(html)
         shown = read.text + str(read.elements)
-        assert HOSTILE[:30] in shown, (page, query)
-        assert not read.all("script")
+        assert HOSTILE[:25] in shown, (page, query)
+        assert [attrs for attrs in read.all("script") if attrs.get("src") != "../../static/lab.js"] == []
         assert not read.all("img")
         assert "49" not in read.text or "7*7" in shown
 
@@ -144,7 +149,11 @@ def test_every_template_is_installed_with_the_package() -> None:
 # ---- models --------------------------------------------------------------------------------------------------------------------------------
 
 
-FORMS = [(SEARCH_MODELS, SEARCH, {"compare", "cursor", "limit"}), (PLAN_DEPLOYMENT, (*PLAN, Group("", EXPORT)), {"cursor", "limit"})]
+FORMS = [
+    (SEARCH_MODELS, SEARCH, {"compare", "cursor", "limit"}),
+    (PLAN_DEPLOYMENT, (*PLAN, Group("", EXPORT)), {"cursor", "limit"}),
+    (PHYSICS_LAB, KNOBS, set()),
+]
 
 
 @pytest.mark.parametrize(("tool", "groups", "apart"), FORMS, ids=lambda part: getattr(part, "name", ""))
@@ -188,6 +197,8 @@ def test_pages_of_a_list_follow_one_another_and_keep_what_was_asked(site: AtlasS
         ("plan", {"tpot_ms": "-1"}, "tpot_ms", "greater than 0"),
         ("plan", {"weights": ["40", "1"]}, "weights", "at least 6"),
         ("plan", {"quantisations": "int3"}, "quantisations", "bf16"),
+        ("lab", {"power-of-two.concurrency": "many"}, "concurrency", "valid integer"),
+        ("lab", {"hit_share": "2"}, "hit_share", "less than or equal to 0.99"),
     ],
 )
 def test_what_is_wrong_is_said_beside_its_field_in_the_words_of_every_surface(site: AtlasSite, page: str, query: dict[str, Any], field: str, said: str) -> None:
@@ -247,12 +258,49 @@ def test_a_configuration_becomes_a_file_on_the_page_and_one_to_save(site: AtlasS
     assert "Ranked configurations" in refused.text, "the plan itself stays"
 
 
+# ---- the laboratory ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_laboratory_draws_what_the_tool_answers_and_says_it_as_tables(site: AtlasSite) -> None:
+    read = site.read("lab", model="Qwen/Qwen3-4B", accelerator="L4 24GB", concurrency=16, tpot_ms=80)
+    said = call(site.engine, PHYSICS_LAB, {"model": "Qwen/Qwen3-4B", "accelerator": "L4 24GB", "concurrency": 16, "tpot_ms": 80})
+    assert said["summary"] in read.text
+    pictures = read.all("svg", role="img")
+    names = {attrs["id"] for attrs in read.all("title", "desc") if "id" in attrs}
+    assert len(pictures) == 5
+    assert all(set(attrs["aria-labelledby"].split()) <= names for attrs in pictures)
+    assert {"weights", "caches", "overhead"} <= {attrs.get("class") for attrs in read.all("rect")}
+    for line in said["loads"][:5]:
+        assert f"{line['tpot_ms']['value']:g} ({line['tpot_ms']['low']:g} to {line['tpot_ms']['high']:g})" in read.text
+    for words in (*said["assumptions"], "full fine-tuning", "GRPO of an adapter", "What the textbook says"):
+        assert words in read.text
+
+
+def test_a_slider_says_its_value_and_stands_where_the_address_says_without_a_script(site: AtlasSite) -> None:
+    read = site.read("lab", **{"power-of-two.concurrency": "5", "power-of-two.prompt_tokens": "12", "drafted": "3"})
+    (slider,) = read.all("input", type="range", id="concurrency")
+    assert float(slider["value"]) == 5
+    assert slider["aria-valuetext"] == "32"
+    assert read.all("output", **{"for": "concurrency"})
+    assert "at 32 requests in flight" in read.text
+    assert read.all("input", type="hidden", name="prompt_tokens", value="4096")
+
+
+def test_the_part_that_a_script_asks_for_is_that_of_the_page(site: AtlasSite) -> None:
+    query = {"power-of-two.concurrency": "4.25", "tpot_ms": "60"}
+    part, page = site.get("lab/figures", **query).text, site.get("lab", **query).text
+    assert part.strip() in page
+    assert "<html" not in part
+    assert site.get("lab/figures", model="nope").status_code == 404
+
+
 # ---- exercises -----------------------------------------------------------------------------------------------------------------------------
 
 
 ASKED = [
     ("atlas", {"text": "qwen3 4b"}, ("weights", "cache")),
     ("plan", {"text": "qwen3-8b", "concurrency": 16}, ("cost", "doubled")),
+    ("lab", {"concurrency": 16}, ("floor", "largest")),
 ]
 
 
@@ -265,7 +313,7 @@ def test_an_exercise_is_answered_by_the_figures_of_the_page_and_checked_without_
         wrong = site.read(page, **query, **{f"try-{name}": "12345"})
         assert "Not so." in wrong.text
         choices = [attrs["value"] for attrs in wrong.all("input", type="radio", name=f"try-{name}")]
-        answers = choices or re.findall(r"= ([\d.,]+) (?:GiB|USD)", wrong.text)
+        answers = choices or re.findall(r"= ([\d.,]+) (?:GiB|USD|ms)", wrong.text)
         assert sum("Right." in site.read(page, **query, **{f"try-{name}": each}).text for each in answers) == 1
 
 
