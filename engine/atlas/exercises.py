@@ -6,6 +6,7 @@ that everything else uses. What cannot be computed is not asked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,10 @@ APART = 1.1
 OFFERED = 3
 """Models to choose from."""
 TOKENS = 1024.0
+POINTS = 5
+"""Percentage points to which a share is to be known, in the exercise about evaluation items."""
+NORMAL = 1.96
+"""Standard errors on either side that a 95% interval spans."""
 BUSY_HOURS = 6
 """Of a day's 24, in the exercise about what idle hours cost."""
 
@@ -202,6 +207,20 @@ def _largest(atlas: Catalogue, subject: Subject, fitted: Calibration) -> Exercis
     )
 
 
+def _items(_atlas: Catalogue, _subject: Subject, _fitted: Calibration) -> Exercise:
+    """The half width of a 95% interval of a share near one half, 1.96 sqrt(0.25 / n), solved for n."""
+    half = POINTS / 100
+    items = math.ceil((NORMAL / half) ** 2 / 4)
+    return Exercise(
+        "items",
+        f"A model passes about half of its evaluation items. How many independent items does it take to know that share to {POINTS} points more or "
+        "less (95% interval)?",
+        float(items),
+        f"The half width is 1.96 x sqrt(0.5 x 0.5 / n). For {half:g} that is n = (1.96 / {half:g})² / 4 = {items}. Four times as many halve it.",
+        unit="items",
+    )
+
+
 EXERCISES: Mapping[str, Callable[[Catalogue, Subject, Calibration], Exercise | None]] = {
     "weights": _weights,
     "cache": _cache,
@@ -209,6 +228,7 @@ EXERCISES: Mapping[str, Callable[[Catalogue, Subject, Calibration], Exercise | N
     "doubled": _doubled,
     "floor": _floor,
     "largest": _largest,
+    "items": _items,
 }
 """How each is made; None where something in it is not known."""
 

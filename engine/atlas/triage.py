@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from engine.atlas.learning_curve import RowsNeeded
+from engine.atlas.learning_curve import FARTHEST, RowsNeeded
 from engine.atlas.types import Approach, Situation
 from engine.evaluate.types import Interval
 
@@ -208,8 +208,9 @@ def _further(measured: Measured, reasons: tuple[str, ...]) -> Judgement:
     if needed is None:
         return Judgement("train", (*reasons, "No learning curve says how much the rows are worth."))
     if needed.low is None or needed.low > measured.rows:
-        least = f"at least {needed.low}" if needed.low is not None else "more than can be foretold"
-        why = f"The floor's learning curve comes to {measured.target:g} with {least} rows; there are {measured.rows}."
+        why = f"The floor's learning curve does not come to {measured.target:g} within {FARTHEST} times the {measured.rows} rows there are."
+        if needed.low is not None:
+            why = f"The floor's learning curve comes to {measured.target:g} with at least {needed.low} rows; there are {measured.rows}."
         if measured.refused or any(each.approach == "lora" and each.quality for each in measured.tried):
             return Judgement("label_first", (*reasons, why))
         return Judgement("train", (*reasons, why, "A language model often needs fewer rows than the floor: one round says by how much."))

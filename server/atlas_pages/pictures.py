@@ -61,6 +61,8 @@ class Curve(NamedTuple):
     """Height of the target."""
     ticks: tuple[tuple[float, str], ...]
     """Along the rows, which are laid out by their logarithm."""
+    heights: tuple[tuple[float, str], ...]
+    """Along the figure."""
 
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640.0, 260.0, 44.0, 34.0
@@ -84,4 +86,5 @@ def curve(found: Sequence[tuple[str, int, Mapping[str, float]]], end: float, tar
     )
     joined = " ".join(f"{mark.x},{mark.y}" for mark in marks if not mark.ours)
     ticks = tuple((mark.x, f"{mark.rows:,}") for mark in marks if not mark.ours)
-    return Curve(marks, joined, None if target is None else up(target), ticks)
+    heights = tuple((up(value), f"{value:.2g}") for value in (0.0, end / HEADROOM / 2, end / HEADROOM))
+    return Curve(marks, joined, None if target is None else up(target), ticks, heights)

@@ -64,6 +64,12 @@ def test_nothing_is_asked_about_hardware_that_is_not_named_or_does_not_hold_the_
         assert asked(name, where=crowded) is None
 
 
+def test_four_hundred_items_tell_a_share_to_five_points() -> None:
+    found = asked("items")
+    assert found
+    assert found.right == pytest.approx(385)
+
+
 def test_without_a_model_a_usual_one_stands_in() -> None:
     found = exercises(["weights"], catalogue(), Subject((), L4), calibration())
     assert len(found) == 1

@@ -26,6 +26,9 @@ PAGES = {
     "accelerators": ("accelerators", {}),
     "plan": ("plan", {"tpot_ms": "30", "export": "vllm", "try-cost": "1", "try-doubled": "it rises by more than 5%"}),
     "refused": ("atlas", {"count": "99", "min_parameters_billion": "many"}),
+    "triage": ("triage", {"cluster": "tickets", "try-items": "385"}),
+    "rules": ("triage", {"need": "labels", "labelled_rows": "300"}),
+    "history": ("history", {}),
     "lab": ("lab", {"tpot_ms": "80", "ttft_ms": "1000", "try-floor": "26.8"}),
 }
 
@@ -108,6 +111,21 @@ def test_without_a_script_a_plan_is_asked_for_explained_exported_and_an_exercise
     page.get_by_role("button", name="Check").click()
     assert page.locator(".verdict").inner_text().startswith(("Right.", "Not so."))
     assert page.get_by_label("Most milliseconds between tokens", exact=True).input_value() == "40"
+
+
+def test_without_a_script_an_answer_is_kept_with_a_note_and_another_one_added(site: AtlasSite, without_javascript: Page) -> None:
+    page = without_javascript
+    page.goto(site.address("triage"))
+    page.get_by_label("What is wrong with the answers", exact=True).select_option("facts")
+    page.get_by_role("button", name="Answer", exact=True).click()
+    assert page.locator(".panel").inner_text() == "Do not train."
+    for note, button in (("We look things up.", "Keep it"), ("Still so in spring.", "Add it")):
+        page.get_by_label("Who you are").fill("ada")
+        page.get_by_label("What was decided, and why").fill(note)
+        page.get_by_role("button", name=button).click()
+        page.wait_for_url("**/history?decision=d-*")
+    assert page.locator("article li").all_inner_texts()[0].startswith("We look things up. (ada, ")
+    assert page.locator("article li").count() == 2
 
 
 def test_without_a_script_the_laboratory_is_turned_by_its_button(site: AtlasSite, without_javascript: Page) -> None:
