@@ -28,7 +28,7 @@ from engine.atlas.catalogue import catalogue
 from engine.atlas.corrections import Load, factor, fitted
 from engine.atlas.grid import Asked, grid
 from engine.atlas.physics import textbook
-from engine.atlas.physics.arrays import Cards, Floats, Models, Weights, Workload, operations_of
+from engine.atlas.physics.arrays import Cards, Floats, Layout, Models, Weights, Workload, operations_of
 from engine.atlas.physics.quantisations import QUANTISATIONS
 from engine.atlas.physics.speed import Constants, first_token_seconds, seconds_per_token
 from engine.atlas.shapes import shape_of
@@ -113,12 +113,12 @@ def columns(found: Sequence[Served]) -> Rows:
 
 def tpot(rows: Rows, constants: Constants) -> Floats:
     """Physics alone."""
-    return seconds_per_token(rows.models, rows.weights, rows.cards, rows.work, constants, rows.cache_bits, rows.tensor)
+    return seconds_per_token(rows.models, rows.weights, rows.cards, rows.work, constants, rows.cache_bits, Layout(rows.tensor))
 
 
 def ttft(rows: Rows, constants: Constants) -> Floats:
     """Physics alone."""
-    return first_token_seconds(rows.models, rows.cards, rows.work, constants, rows.tensor)
+    return first_token_seconds(rows.models, rows.cards, rows.work, constants, Layout(rows.tensor))
 
 
 class Quantity(NamedTuple):

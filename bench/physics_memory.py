@@ -17,7 +17,7 @@ import numpy as np
 
 from engine.atlas.catalogue import Catalogue, catalogue
 from engine.atlas.physics import textbook
-from engine.atlas.physics.arrays import GIB, Floats, Models, Weights
+from engine.atlas.physics.arrays import GIB, Floats, Layout, Models, Weights
 from engine.atlas.physics.memory import cache_bytes, cache_share, weights_bytes
 from engine.atlas.physics.quantisations import QUANTISATIONS, UNQUANTISED_BITS
 from engine.atlas.physics.training import Tuning, adapter_parameters, training_bytes
@@ -121,7 +121,7 @@ def cache_pairs(atlas: Catalogue, rows: list[dict[str, Any]]) -> Iterator[Pair]:
         plain = model is not None and len(model.attention.cached) == 1 and model.attention.state_elements is None
         if row["kind"] == "vllm_memory" and {"kv_gib", "kv_tokens"} <= row.keys() and model is not None and plain:
             models, bits, tensor = Models.of([model]), np.array([float(row.get("kv_bits", 16))]), np.array([float(row["tp"])])
-            each = one(cache_bytes(models, np.array([1.0]), bits) * cache_share(models, tensor))
+            each = one(cache_bytes(models, np.array([1.0]), bits) * cache_share(models, Layout(tensor)))
             heads = (model.attention_heads or 1) / (model.attention.cached[0].kv_heads or 1)
             simple = one(textbook.cache_bytes(np.array([1.0]), models.layers, models.hidden, np.array([heads]), bits)) / row["tp"]
             yield Pair(row["id"], row["kv_gib"] * GIB / row["kv_tokens"], each, simple)

@@ -24,7 +24,6 @@ from engine.config import ServedMeasurement
 
 ENOUGH = 6
 """Measurements from which on a setting is one that was measured; the fit that ships asks for as many."""
-QUANTITIES = ("tpot", "ttft")
 
 
 class Held(NamedTuple):
