@@ -344,5 +344,5 @@ def _assumptions(asked: LabAsked, alike: bool) -> tuple[str, ...]:
     if asked.drafted:
         told.append("Guessing ahead: no measurement says how it does, so the interval is that of a new accelerator; no memory for a drafter.")
     if asked.pipeline > 1 or asked.experts_over > 1:
-        told.append("Stages or experts on accelerators of their own: the fit saw none served so, and the interval is that of a new accelerator.")
+        told.append("Stages, and experts on accelerators of their own: the fit knows neither apart, and the interval is that of a new accelerator.")
     return tuple(told)

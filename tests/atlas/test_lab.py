@@ -145,7 +145,7 @@ def test_stages_and_experts_apart_take_more_accelerators_and_are_less_sure() -> 
     assert (apart.memory.sequences or 0) > 2 * (alone.memory.sequences or 0)
     assert {each.standing for each in (staged, apart)} == {"new_accelerator"}
     for each in (staged, apart):
-        assert any(words.startswith("Stages or experts on accelerators of their own") for words in each.assumptions)
+        assert any(words.startswith("Stages, and experts on accelerators of their own") for words in each.assumptions)
     for each in (alone, staged):
         assert each.usd_per_request is not None
     rates = [each.loads.throughput.value[LOADS.index(8)] for each in (alone, staged)]
