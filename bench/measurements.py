@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import subprocess
 import sys
 import zipfile
@@ -36,6 +37,15 @@ SAME_DIMENSIONS = {
 }
 SAME_RUNS = {"deepseek-ai/DeepSeek-R1": "deepseek-ai/DeepSeek-V3"}
 """Models of one shape whose runs stand in the table under both names."""
+PEER_NAMES = {
+    "meta-llama/Llama-3.1-70B": "meta-llama/Meta-Llama-3.1-70B",
+    "meta-llama/Llama-3.1-8B-Instruct": "meta-llama/Meta-Llama-3.1-8B",
+    "nvidia/Llama-3.1-8B-Instruct-FP8": "meta-llama/Meta-Llama-3.1-8B",
+    "nvidia/DeepSeek-R1-NVFP4": "deepseek-ai/DeepSeek-R1",
+    "nvidia/Qwen3-32B-NVFP4": "Qwen/Qwen3-32B",
+    "zhipuai/GLM-5": "zai-org/GLM-5",
+}
+"""What aiconfigurator calls models whose dimensions it ships."""
 RANDOM_LENGTHS = 0.9
 """InferenceMAX draws lengths between 0.8 and 1.0 of the nominal ones."""
 CARDS_OF_A_NODE = 8
@@ -56,6 +66,10 @@ class Served(NamedTuple):
     tpot_seconds: float
     ttft_seconds: float
     source: str
+    experts_over: int
+    """Cards that whole experts are divided over; 1: each expert is split over all cards like other layers."""
+    question: str
+    """What aiconfigurator is asked of this load: arguments of its `cli_estimate`, as JSON."""
 
 
 def table(place: Path) -> Path:
@@ -75,7 +89,8 @@ def served(path: Path) -> list[Served]:
     kept: dict[Served, Served] = {}
     with io.StringIO(path.read_text()) as text:
         for row in _modelled(csv.DictReader(text)):
-            run = row._replace(source="", model=SAME_RUNS.get(row.model, row.model), tpot_seconds=round(row.tpot_seconds, 6), ttft_seconds=0.0)
+            told = {"source": "", "experts_over": 1, "question": "", "ttft_seconds": 0.0}
+            run = row._replace(model=SAME_RUNS.get(row.model, row.model), tpot_seconds=round(row.tpot_seconds, 6), **told)
             kept.setdefault(run, row)
     return list(kept.values())
 
@@ -104,4 +119,24 @@ def _row(row: dict[str, str]) -> Served:
         tpot_seconds=float(row["silicon_tpot_ms"]) / 1e3,
         ttft_seconds=float(row["silicon_ttft_ms"] or 0) / 1e3,
         source=source,
+        experts_over=max(1, round(float(row["moe_ep_size"] or 1))),
+        question=json.dumps(_question(row, drawn)),
     )
+
+
+def _question(row: dict[str, str], drawn: float) -> dict[str, str | int]:
+    """A row in the words of aiconfigurator, at the lengths that were drawn; number types as the table has them, where its checkpoint does not say."""
+    asked: dict[str, str | int] = {
+        "model_path": PEER_NAMES.get(row["model_path"], row["model_path"]),
+        "system_name": row["system"],
+        "backend_name": row["backend"],
+        "isl": round(drawn * float(row["isl"])),
+        "osl": round(drawn * float(row["osl"])),
+        "batch_size": int(row["batch_size"]),
+        "tp_size": int(row["tp_size"]),
+    }
+    if float(row["moe_ep_size"] or 0) * float(row["moe_tp_size"] or 0) == int(row["tp_size"]):
+        asked |= {"moe_tp_size": int(float(row["moe_tp_size"])), "moe_ep_size": int(float(row["moe_ep_size"]))}
+    if not row["model_path"].startswith("openai/gpt-oss"):
+        asked |= {name: row[name] for name in ("gemm_quant_mode", "moe_quant_mode") if row[name]}
+    return asked

@@ -1,10 +1,11 @@
 """How wrong the atlas is: its physics fitted on published measurements, and judged on those that were left out.
 
-    python -m bench.physics --place DIR [--write]
+    python -m bench.physics --place DIR [--write] [--aiconfigurator PYTHON]
 
 Fits the constants of `engine/atlas/physics/speed.py` and the corrections of measured settings, leaves out at random, by load, by model and
 by accelerator, and prints the errors of each, beside the textbook's on the same rows. `--write` keeps constants, corrections and errors in
-`engine/atlas/data/calibration.json`: the intervals that users see are these errors. Takes two minutes on one core.
+`engine/atlas/data/calibration.json`: the intervals that users see are these errors. `--aiconfigurator` names an interpreter that has that package; it
+is then asked about a sample of the rows (`bench/peers.py`). Takes two minutes on one core, without that peer's.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from bench.measurements import PEER, Served, served, table
+from bench.peers import aiconfigurator_says
 from bench.physics_memory import MEASURED, memory_calibration, memory_errors
 from engine.atlas.calibration import CALIBRATION, Calibration, Setting
 from engine.atlas.catalogue import catalogue
 from engine.atlas.corrections import Load, factor, fitted
 from engine.atlas.grid import Asked, grid
 from engine.atlas.physics import textbook
-from engine.atlas.physics.arrays import Cards, Floats, Models, Weights, Workload, operations_of
+from engine.atlas.physics.arrays import Cards, Floats, Layout, Models, Weights, Workload, operations_of
 from engine.atlas.physics.quantisations import QUANTISATIONS
 from engine.atlas.physics.speed import Constants, first_token_seconds, seconds_per_token
 from engine.atlas.shapes import shape_of
@@ -76,11 +78,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The atlas against published measurements.")
     parser.add_argument("--place", type=Path, required=True, help="where the public table is downloaded to")
     parser.add_argument("--write", action="store_true", help="keep the result in engine/atlas/data/calibration.json")
+    parser.add_argument("--aiconfigurator", metavar="PYTHON", help="an interpreter that has aiconfigurator, to be compared with")
     options = parser.parse_args()
     found = served(table(options.place))
     rows = columns(found)
-    quantities = {name: judged(name, rows) for name in QUANTITIES}
+    said = aiconfigurator_says(options.aiconfigurator, options.place, found) if options.aiconfigurator else {}
+    quantities = {name: judged(name, rows, said.get(name)) for name in QUANTITIES}
     document = {"bench": "physics", "rows": len(found), "settings": len(set(rows.settings)), "quantities": quantities, "memory": memory_errors()}
+    document["experts_apart"] = experts_apart(found, rows)
     kept = calibration(rows, quantities)
     document["throughput_elsewhere"] = elsewhere(Calibration.model_validate(kept))
     if options.write:
@@ -111,14 +116,14 @@ def columns(found: Sequence[Served]) -> Rows:
     )
 
 
-def tpot(rows: Rows, constants: Constants) -> Floats:
-    """Physics alone."""
-    return seconds_per_token(rows.models, rows.weights, rows.cards, rows.work, constants, rows.cache_bits, rows.tensor)
+def tpot(rows: Rows, constants: Constants, layout: Layout | None = None) -> Floats:
+    """Physics alone; without a layout, experts are split over all cards like other layers."""
+    return seconds_per_token(rows.models, rows.weights, rows.cards, rows.work, constants, rows.cache_bits, layout or Layout(rows.tensor))
 
 
 def ttft(rows: Rows, constants: Constants) -> Floats:
     """Physics alone."""
-    return first_token_seconds(rows.models, rows.cards, rows.work, constants, rows.tensor)
+    return first_token_seconds(rows.models, rows.cards, rows.work, constants, Layout(rows.tensor))
 
 
 class Quantity(NamedTuple):
@@ -167,12 +172,12 @@ def foretold(quantity: Quantity, rows: Rows, constants: Constants, corrections: 
     return result
 
 
-def judged(name: str, rows: Rows) -> dict[str, Any]:
+def judged(name: str, rows: Rows, peer: Floats | None = None) -> dict[str, Any]:
     """Errors on what was left out: at random; by lengths and cards in settings that stay; by shape of model; by accelerator. And the textbook's,
-    which was fitted on nothing."""
+    which was fitted on nothing; with a peer's seconds, its errors too, and all others' on the rows that it answered."""
     quantity = QUANTITIES[name]
     known = ~np.isnan(quantity.measured(rows) * quantity.physics(rows, START))
-    rows = rows.at(known)
+    rows, said = rows.at(known), None if peer is None else peer[known]
     parts = {
         "at_random": np.random.default_rng(SEED).integers(0, FOLDS, int(known.sum())).astype(str),
         "measured_setting": np.array([f"{prompt:.0f} {answer:.0f} {tensor:.0f}" for _, tensor, prompt, answer in zip(*rows.load, strict=True)]),
@@ -187,7 +192,25 @@ def judged(name: str, rows: Rows) -> dict[str, Any]:
         for part, labels in parts.items()
         if part in ("new_model", "new_accelerator")
     }
-    return {"rows": int(known.sum()), "errors": errors, "textbook": error_of(measured / quantity.textbook(rows)), "by": by}
+    simple = measured / quantity.textbook(rows)
+    compared = {} if said is None else {"peer": on_answered(said, {**ratios, "textbook": simple, "aiconfigurator": measured / said})}
+    return {"rows": int(known.sum()), "errors": errors, "textbook": error_of(simple), "by": by} | compared
+
+
+def on_answered(said: Floats, ratios: dict[str, Floats]) -> dict[str, Any]:
+    """The errors of each on the rows that a peer answered."""
+    answered = ~np.isnan(said)
+    return {name: error_of(ratio[answered]) for name, ratio in ratios.items()}
+
+
+def experts_apart(found: Sequence[Served], rows: Rows) -> dict[str, Any]:
+    """The time between tokens of runs whose experts were divided over cards, foretold by a fit that has seen none of them: as if each expert were
+    split over all cards, and as they were."""
+    over = np.array([float(row.experts_over) for row in found])
+    constants = constants_of(QUANTITIES["tpot"], rows.at(over == 1))
+    apart = rows.at(over > 1)
+    layouts = {"as_if_split": Layout(apart.tensor), "as_they_were": Layout(apart.tensor, experts_over=over[over > 1])}
+    return {name: error_of(apart.tpot / tpot(apart, constants, layout)) for name, layout in layouts.items()}
 
 
 def left_out(quantity: Quantity, rows: Rows, labels: NDArray[Any], *, corrected: bool) -> Floats:

@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.peers import accelerate_says
 from engine.atlas.catalogue import Catalogue, catalogue
 from engine.atlas.physics import textbook
-from engine.atlas.physics.arrays import GIB, Floats, Models, Weights
+from engine.atlas.physics.arrays import GIB, Floats, Layout, Models, Weights
 from engine.atlas.physics.memory import cache_bytes, cache_share, weights_bytes
 from engine.atlas.physics.quantisations import QUANTISATIONS, UNQUANTISED_BITS
 from engine.atlas.physics.training import Tuning, adapter_parameters, training_bytes
 from engine.base.files import read_json
+from engine.config import CatalogueModel
 
 SAME_DIMENSIONS = {
     "meta-llama/Llama-2-7b-hf": "meta-llama/Llama-2-7b-chat-hf",
@@ -41,8 +43,8 @@ class Pair(NamedTuple):
 
 
 def main() -> int:
-    """Prints the errors."""
-    print(json.dumps({"bench": "physics_memory", "quantities": memory_errors()}))
+    """Prints the errors, and accelerate's on the same rows."""
+    print(json.dumps({"bench": "physics_memory", "quantities": memory_errors(), "accelerate": accelerate_errors()}))
     return 0
 
 
@@ -51,6 +53,22 @@ def memory_errors() -> dict[str, Any]:
     atlas, rows = catalogue(), read_json(MEASURED)
     found = {name: list(make(atlas, rows)) for name, make in PAIRS.items()}
     return {name: error_of(pairs) for name, pairs in found.items()}
+
+
+def accelerate_errors() -> dict[str, Any]:
+    """Of the weights; and of training, where LoRA over 16 bits is the nearest that it speaks of: it knows neither adapters nor training in 4 bits."""
+    atlas, rows = catalogue(), read_json(MEASURED)
+    by_id = {row["id"]: row for row in rows}
+    errors = {}
+    for name, training in (("weights", False), ("training_peak", True)):
+        pairs = [pair for pair in PAIRS[name](atlas, rows) if not training or by_id[pair.id]["method"] == "lora"]
+        said = [accelerate_says(_model(atlas, by_id[pair.id]), bits_of(by_id[pair.id]) or 16.0, training=training) for pair in pairs]
+        errors[name] = error_of([pair._replace(foretold=each) for pair, each in zip(pairs, said, strict=True)]) | {"atlas": error_of(pairs)}
+    return errors
+
+
+def _model(atlas: Catalogue, row: dict[str, Any]) -> CatalogueModel:
+    return atlas.models[SAME_DIMENSIONS.get(row["model"], row["model"])]
 
 
 def memory_calibration() -> dict[str, Any]:
@@ -121,7 +139,7 @@ def cache_pairs(atlas: Catalogue, rows: list[dict[str, Any]]) -> Iterator[Pair]:
         plain = model is not None and len(model.attention.cached) == 1 and model.attention.state_elements is None
         if row["kind"] == "vllm_memory" and {"kv_gib", "kv_tokens"} <= row.keys() and model is not None and plain:
             models, bits, tensor = Models.of([model]), np.array([float(row.get("kv_bits", 16))]), np.array([float(row["tp"])])
-            each = one(cache_bytes(models, np.array([1.0]), bits) * cache_share(models, tensor))
+            each = one(cache_bytes(models, np.array([1.0]), bits) * cache_share(models, Layout(tensor)))
             heads = (model.attention_heads or 1) / (model.attention.cached[0].kv_heads or 1)
             simple = one(textbook.cache_bytes(np.array([1.0]), models.layers, models.hidden, np.array([heads]), bits)) / row["tp"]
             yield Pair(row["id"], row["kv_gib"] * GIB / row["kv_tokens"], each, simple)

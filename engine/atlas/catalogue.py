@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from engine.atlas.identity import KeptByIdentity
 from engine.base.paths import Workspace
 from engine.config import Accelerator, AtlasFile, CatalogueModel, ServedMeasurement
 from engine.errors import NotFound
@@ -22,8 +23,6 @@ class Catalogue(NamedTuple):
 
     models: Mapping[str, CatalogueModel]
     accelerators: Mapping[str, Accelerator]
-    own: frozenset[str] = frozenset()
-    """Names that come from the workspace's atlas.json."""
     measurements: tuple[ServedMeasurement, ...] = ()
     """The workspace's own."""
 
@@ -39,23 +38,16 @@ class Catalogue(NamedTuple):
 def catalogue(workspace: Workspace | None = None) -> Catalogue:
     """What ships, and what the workspace adds or replaces."""
     own = AtlasFile() if workspace is None else load_atlas(workspace)
-    kept = _kept.get(id(own))
-    if kept is None or kept[0] is not own:
-        while len(_kept) >= MOST_KEPT:
-            _kept.pop(next(iter(_kept)), None)
-        kept = _kept[id(own)] = (own, _with(own))
-    return kept[1]
+    return _kept.made((own,), lambda: _with(own))
 
 
-MOST_KEPT = 8
-_kept: dict[int, tuple[AtlasFile, Catalogue]] = {}
+_kept: KeptByIdentity[Catalogue] = KeptByIdentity()
 """By the file as it was parsed, which is the same object while its bytes are the same."""
 
 
 def _with(own: AtlasFile) -> Catalogue:
     built_in = _built_in()
-    names = frozenset(own.models | own.accelerators)
-    return Catalogue(built_in.models | own.models, built_in.accelerators | own.accelerators, names, tuple(own.measurements.values()))
+    return Catalogue(built_in.models | own.models, built_in.accelerators | own.accelerators, tuple(own.measurements.values()))
 
 
 @cache

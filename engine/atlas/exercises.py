@@ -37,6 +37,8 @@ NORMAL = 1.96
 BUSY_HOURS = 6
 """Of a day's 24, in the exercise about what idle hours cost."""
 
+CROWDING = 8
+"""Times the load, in the exercise about what grows."""
 PART_WORDS = {"weights": "the weights", "caches": "the caches", "overhead": "what the server takes beside them"}
 
 
@@ -191,16 +193,17 @@ def _floor(atlas: Catalogue, subject: Subject, fitted: Calibration) -> Exercise 
 
 
 def _largest(atlas: Catalogue, subject: Subject, fitted: Calibration) -> Exercise | None:
-    figures = _served(atlas, subject, (1,), fitted)
-    if figures is None:
+    """At another load than the one looked at, of which the page draws the parts."""
+    figures, where = _figures(atlas, subject, (CROWDING,), fitted), subject.where
+    if figures is None or np.isnan(figures.needed.value).any():
         return None
-    where = subject.where
     parts = {PART_WORDS[part]: float(size.value.reshape(-1)[0]) for part, size in figures.on_card.items()}
     listed = ", ".join(f"{words} {said(size / GIB)} GiB" for words, size in parts.items())
+    load = CROWDING * where.concurrency
     return Exercise(
         "largest",
-        f"{subject.models[0]} in {where.quantisation} serves {where.concurrency} requests of {where.prompt_tokens + where.answer_tokens} tokens on "
-        f"{_hardware(where)}. What takes the most memory of a card?",
+        f"{subject.models[0]} in {where.quantisation} on {_hardware(where)} gets {CROWDING} times the load, {load} requests in flight of "
+        f"{where.prompt_tokens + where.answer_tokens} tokens. What would take the most memory of a card then, whether it fits or not?",
         max(parts, key=lambda words: parts[words]),
         f"Of a card, {listed}. Weights are there once; caches grow with requests in flight and with their length.",
         choices=tuple(parts),
@@ -233,16 +236,21 @@ EXERCISES: Mapping[str, Callable[[Catalogue, Subject, Calibration], Exercise | N
 """How each is made; None where something in it is not known."""
 
 
-def _served(atlas: Catalogue, subject: Subject, times: Sequence[int], fitted: Calibration) -> Grid | None:
-    """The subject at multiples of its load; None where it is nowhere, not held at all of them, or its speed not known."""
+def _figures(atlas: Catalogue, subject: Subject, times: Sequence[int], fitted: Calibration) -> Grid | None:
+    """The subject at multiples of its load; None where it is nowhere."""
     where = subject.where
     if where.accelerator is None:
         return None
     asked = Asked(where.prompt_tokens, where.answer_tokens, where.cards)
     cards = {where.accelerator: atlas.accelerators[where.accelerator]}
     loads = [where.concurrency * each for each in times]
-    figures = grid([atlas.models[subject.models[0]]], cards, [where.quantisation], loads, asked, fitted)
-    return figures if figures.held.all() and not np.isnan(figures.throughput.value).any() else None
+    return grid([atlas.models[subject.models[0]]], cards, [where.quantisation], loads, asked, fitted)
+
+
+def _served(atlas: Catalogue, subject: Subject, times: Sequence[int], fitted: Calibration) -> Grid | None:
+    """The same; None where one of the loads is not held, or its speed not known."""
+    figures = _figures(atlas, subject, times, fitted)
+    return figures if figures is not None and figures.held.all() and not np.isnan(figures.throughput.value).any() else None
 
 
 def _price(atlas: Catalogue, where: Deployment) -> float | None:

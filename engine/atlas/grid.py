@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from engine.atlas.calibration import Calibration, Fit, Standing, constants_of
 from engine.atlas.corrections import Load, factor
-from engine.atlas.physics.arrays import Cards, Floats, Models, Weights, Workload, along
-from engine.atlas.physics.memory import cache_bytes, cache_share, pool_bytes, sequences_that_fit, weights_bytes
+from engine.atlas.physics.arrays import GIB, Cards, Floats, Layout, Models, Weights, Workload, along
+from engine.atlas.physics.memory import cache_bytes, cache_share, pool_bytes, sequences_that_fit, weights_bytes, weights_over
 from engine.atlas.physics.quantisations import QUANTISATIONS, Quantisation
 from engine.atlas.physics.speed import Speculation, first_token_seconds, seconds_per_token, tokens_per_second
 from engine.atlas.shapes import shape_of
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
     """Tokens."""
     answer: float = 256
     tensor: int = 1
-    """Accelerators that one copy of a model is split over."""
+    """Accelerators that each layer of a model is split over."""
     engine: str = "vllm"
     utilisation: float = 0.9
     """Share of the memory that the server may take."""
@@ -48,11 +48,20 @@ class Asked(NamedTuple):
     """The chance that a guess is right, given that those before it were."""
     draft_cost: float = 0
     """Time of one guess over that of a step."""
+    pipeline: int = 1
+    """Stages, one after another, that the layers are divided over."""
+    experts_over: int = 1
+    """Accelerators of a stage that whole routed experts are divided over."""
+
+    @property
+    def layout(self) -> Layout:
+        """As columns."""
+        return Layout(*(np.array(float(each)) for each in (self.tensor, self.pipeline, self.experts_over)))
 
     @property
     def beyond_measurements(self) -> bool:
         """It is served in a way that none of the measurements behind the fit says it was."""
-        return self.drafted > 0
+        return self.drafted > 0 or self.pipeline > 1 or self.experts_over > 1
 
     @property
     def context(self) -> float:
@@ -112,24 +121,25 @@ def grid(
     cards = _cards(list(accelerators.values()), held)
     concurrency = np.reshape(np.array(concurrencies, dtype=float), (1, 1, 1, -1))
     work = Workload(np.array(asked.prompt), np.array(asked.answer), concurrency, np.array(asked.hit_share))
-    tensor, bits = np.array(float(asked.tensor)), np.array(asked.cache_bits)
+    layout, bits = asked.layout, np.array(asked.cache_bits)
+    over = weights_over(columns, weights, layout)
 
     weight, overhead = _weights(columns, weights, fitted), fitted.memory.overhead_bytes
     cache = cache_bytes(columns, np.array(asked.context), bits)
     on_card: dict[Part, Estimates] = {
-        "weights": Estimates(*(part / tensor for part in weight)),
-        "caches": _caches(models, cache * cache_share(columns, tensor) * concurrency, fitted),
+        "weights": Estimates(*(part / over for part in weight)),
+        "caches": _caches(models, cache * cache_share(columns, layout) * concurrency, fitted),
         "overhead": Estimates(*map(np.array, (overhead.value, overhead.low, overhead.high))),
     }
     needed = Estimates(*(sum(parts) for parts in zip(*on_card.values(), strict=True)))
-    pool = pool_bytes(weight.value, cards, np.array(asked.utilisation), tensor, np.array(overhead.value))
-    sequences = sequences_that_fit(pool, columns, np.array(asked.context), bits, tensor)
+    pool = pool_bytes(weight.value, cards, np.array(asked.utilisation), over, np.array(overhead.value))
+    sequences = sequences_that_fit(pool, columns, np.array(asked.context), bits, layout)
 
     shape = np.broadcast_shapes(needed.value.shape, cards.operations.shape, concurrency.shape)
     tpot_fit, ttft_fit = fitted.quantities["tpot"], fitted.quantities["ttft"]
-    tpot = seconds_per_token(columns, weights, cards, work, constants_of(tpot_fit), bits, tensor, _guessing(asked))
-    ttft = first_token_seconds(columns, cards, work, constants_of(ttft_fit), tensor)
-    where = (models, accelerators, quantisations, Load(concurrency, tensor, work.read, work.answer), asked.engine)
+    tpot = seconds_per_token(columns, weights, cards, work, constants_of(tpot_fit), bits, layout, _guessing(asked))
+    ttft = first_token_seconds(columns, cards, work, constants_of(ttft_fit), layout)
+    where = (models, accelerators, quantisations, Load(concurrency, layout.tensor, work.read, work.answer), asked.engine)
     standings = [_standing(models, accelerators, quantisations, asked, fit) for fit in (tpot_fit, ttft_fit)]
     tpot_known, ttft_known = (
         _interval(_corrected(np.array(np.broadcast_to(value, shape)), fit, *where), fit, standing)
@@ -155,7 +165,7 @@ def grid(
 
 def _cards(accelerators: list[Accelerator], held: Sequence[Quantisation]) -> Cards:
     cards = Cards.of(accelerators, held)
-    reserve = np.array([HOST_RESERVE_GIB * 2**30 if card.unified_memory else 0.0 for card in accelerators])
+    reserve = np.array([HOST_RESERVE_GIB * GIB if card.unified_memory else 0.0 for card in accelerators])
     laid = along(cards._replace(memory=cards.memory - reserve, operations=cards.bandwidth), ACCELERATOR, 4)
     return laid._replace(operations=cards.operations[None, :, :, None])
 

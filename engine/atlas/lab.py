@@ -49,7 +49,11 @@ class LabAsked(NamedTuple):
     """Its name in the atlas, by which measurements of it are found."""
     card: Accelerator
     cards: int = 1
-    """Accelerators that one copy of the model is split over."""
+    """Accelerators that each layer of the model is split over."""
+    pipeline: int = 1
+    """Stages, one after another, that its layers are divided over."""
+    experts_over: int = 1
+    """Accelerators of a stage that whole routed experts are divided over."""
     quantisation: str = "bf16"
     cache_bits: float = 16
     prompt: float = 1024
@@ -88,8 +92,14 @@ class LabAsked(NamedTuple):
     @property
     def served(self) -> Asked:
         """As the grid takes it."""
-        guesses = (self.drafted, self.accepted, self.draft_cost)
-        return Asked(self.prompt, self.answer, self.cards, self.engine, self.utilisation, self.cache_bits, self.hit_share, *guesses)
+        apart = (self.drafted, self.accepted, self.draft_cost, self.pipeline, self.experts_over)
+        return Asked(self.prompt, self.answer, self.cards, self.engine, self.utilisation, self.cache_bits, self.hit_share, *apart)
+
+    @property
+    def accelerators(self) -> int:
+        """Of one copy of the model."""
+        layout = self.served.layout
+        return int(layout.stage * layout.pipeline)
 
 
     @property
@@ -151,7 +161,7 @@ class Month(NamedTuple):
 
     requests: int
     machines: Figure
-    """Each of as many accelerators as one copy of the model is split over."""
+    """Each of as many accelerators as one copy of the model takes."""
     usd: Figure | None
     usd_per_million_tokens: Figure | None
     """Answer tokens."""
@@ -175,6 +185,8 @@ class LabFigures(NamedTuple):
     memory: OnCard
     loads: Loads
     reached: Reached
+    accelerators: int
+    """That one copy of the model takes."""
     months: tuple[Month, ...]
     """At the load asked about; empty where it is not held or its rate not known."""
     usd_per_million_tokens: Figure | None
@@ -198,6 +210,7 @@ def lab(asked: LabAsked, fitted: Calibration) -> LabFigures:
         memory=_memory(asked, found),
         loads=_loads(found),
         reached=_reached(asked, found),
+        accelerators=asked.accelerators,
         months=() if rate is None else tuple(_month(asked, rate, requests) for requests in VOLUMES),
         usd_per_million_tokens=per_million,
         usd_per_request=per_request,
@@ -250,7 +263,7 @@ def _costs(asked: LabAsked, rate: Figure) -> tuple[Figure | None, Figure | None]
     """USD of a million answer tokens, and of one request: the faster, the cheaper."""
     if asked.usd_per_hour is None:
         return None, None
-    price, cards, rates = np.array(asked.usd_per_hour), np.array(float(asked.cards)), _slowing(rate)
+    price, cards, rates = np.array(asked.usd_per_hour), np.array(float(asked.accelerators)), _slowing(rate)
     million, request = usd_per_million_tokens(price, cards, rates), usd_per_request(price, cards, rates, np.array(asked.answer))
     return Figure(*map(float, million)), Figure(*map(float, request))
 
@@ -264,7 +277,7 @@ def _month(asked: LabAsked, rate: Figure, requests: int) -> Month:
     machines = machines_needed(np.array(float(requests)), np.array(asked.answer), _slowing(rate), np.array(asked.peak))
     usd: list[Figure | None] = [None, None, None]
     if asked.usd_per_hour is not None:
-        month = usd_per_month(np.array(asked.usd_per_hour), np.array(float(asked.cards)), machines)
+        month = usd_per_month(np.array(asked.usd_per_hour), np.array(float(asked.accelerators)), machines)
         usd = [Figure(*map(float, month / each)) for each in (1, requests * asked.answer / 1e6, requests)]
     return Month(requests, Figure(*map(float, machines)), *usd)
 
@@ -315,7 +328,7 @@ def _textbook(asked: LabAsked) -> dict[str, float]:
 def _assumptions(asked: LabAsked, alike: bool) -> tuple[str, ...]:
     """What the figures rest on beyond their formulas, and which of them no measurement stands behind."""
     told = [
-        f"Each model is split over {asked.cards} by tensor parallelism, and {asked.engine} takes {asked.utilisation:g} of the memory.",
+        f"Each layer is split over {asked.cards} by tensor parallelism, and {asked.engine} takes {asked.utilisation:g} of the memory.",
         "A month is 730 hours, its requests spread evenly but for the peak named; machines run all of it, each with the load asked about.",
         f"LoRA and QLoRA: {RECIPE}. Full: {FULL_RECIPE}.",
         f"Training times: {EFFICIENCY:g} of the accelerator's arithmetic, an assumption; no log of a time was found, so they have no interval.",
@@ -330,4 +343,6 @@ def _assumptions(asked: LabAsked, alike: bool) -> tuple[str, ...]:
         told.append("What the prefix cache holds is not read again; in memory each sequence counts in full.")
     if asked.drafted:
         told.append("Guessing ahead: no measurement says how it does, so the interval is that of a new accelerator; no memory for a drafter.")
+    if asked.pipeline > 1 or asked.experts_over > 1:
+        told.append("Stages, and experts on accelerators of their own: the fit knows neither apart, and the interval is that of a new accelerator.")
     return tuple(told)

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.atlas.calibration import Calibration, Correction, Fit, Setting
-from engine.atlas.catalogue import MOST_KEPT, Catalogue
+from engine.atlas.catalogue import Catalogue
 from engine.atlas.corrections import Load, fitted
 from engine.atlas.grid import Asked, grid
+from engine.atlas.identity import KeptByIdentity
 from engine.atlas.physics.arrays import Floats
 from engine.atlas.physics.quantisations import QUANTISATIONS
 from engine.atlas.shapes import shape_of
@@ -24,7 +25,6 @@ from engine.config import ServedMeasurement
 
 ENOUGH = 6
 """Measurements from which on a setting is one that was measured; the fit that ships asks for as many."""
-QUANTITIES = ("tpot", "ttft")
 
 
 class Held(NamedTuple):
@@ -35,6 +35,8 @@ class Held(NamedTuple):
     ttft_measured: float
     ttft_estimated: float
 
+
+Beside = tuple[ServedMeasurement, Held]
 
 def unknown_in(atlas: Catalogue, measurement: ServedMeasurement) -> str | None:
     """What of a measurement the atlas does not know; None: nothing."""
@@ -51,37 +53,31 @@ def held_against(atlas: Catalogue, measurement: ServedMeasurement, calibration: 
     return Held(measurement.tpot_ms / 1e3, float(found.tpot.value.item()), first, float(found.ttft.value.item()))
 
 
-_kept: dict[int, tuple[Catalogue, Calibration, Calibration]] = {}
+_kept: KeptByIdentity[Calibration] = KeptByIdentity()
 """By the catalogue, which is the same object while atlas.json is the same: with many measurements this takes seconds."""
 
 
 def recalibrated(calibration: Calibration, atlas: Catalogue) -> Calibration:
     """With the workspace's own measurements; those of what the atlas does not know are passed over."""
-    kept = _kept.get(id(atlas))
-    if kept is None or kept[0] is not atlas or kept[1] is not calibration:
-        while len(_kept) >= MOST_KEPT:
-            _kept.pop(next(iter(_kept)), None)
-        kept = _kept[id(atlas)] = (atlas, calibration, _recalibrated(calibration, atlas))
-    return kept[2]
+    return _kept.made((atlas, calibration), lambda: _recalibrated(calibration, atlas))
 
 
 def _recalibrated(calibration: Calibration, atlas: Catalogue) -> Calibration:
-    settings: dict[Setting, list[ServedMeasurement]] = defaultdict(list)
+    settings: dict[Setting, list[Beside]] = defaultdict(list)
     for each in atlas.measurements:
         if unknown_in(atlas, each) is None:
-            settings[Setting(shape_of(atlas.models[each.model]), each.accelerator, each.engine, each.quantisation)].append(each)
+            setting = Setting(shape_of(atlas.models[each.model]), each.accelerator, each.engine, each.quantisation)
+            settings[setting].append((each, held_against(atlas, each, calibration)))
     if not settings:
         return calibration
-    quantities = {name: _with_own(name, fit, calibration, atlas, settings) for name, fit in calibration.quantities.items()}
+    quantities = {name: _with_own(name, fit, settings) for name, fit in calibration.quantities.items()}
     return calibration.model_copy(update={"quantities": quantities})
 
 
-def _with_own(
-    name: str, fit: Fit, calibration: Calibration, atlas: Catalogue, settings: Mapping[Setting, Sequence[ServedMeasurement]]
-) -> Fit:
+def _with_own(name: str, fit: Fit, settings: Mapping[Setting, Sequence[Beside]]) -> Fit:
     corrections = {each.setting: each for each in fit.corrections}
     for setting, measurements in settings.items():
-        load, away = _residuals(name, measurements, calibration, atlas)
+        load, away = _residuals(name, measurements)
         if len(away):
             before = corrections.get(setting)
             moved = fitted(load, away) + (np.array(before.coefficients) if before else 0.0)
@@ -90,10 +86,9 @@ def _with_own(
     return fit.model_copy(update={"corrections": tuple(corrections.values())})
 
 
-def _residuals(name: str, measurements: Sequence[ServedMeasurement], calibration: Calibration, atlas: Catalogue) -> tuple[Load, Floats]:
+def _residuals(name: str, measurements: Sequence[Beside]) -> tuple[Load, Floats]:
     """Loads, and the logarithms of measured over foretold there."""
-    held = [held_against(atlas, each, calibration) for each in measurements]
-    ratios = np.array([getattr(each, f"{name}_measured") / getattr(each, f"{name}_estimated") for each in held])
+    ratios = np.array([getattr(held, f"{name}_measured") / getattr(held, f"{name}_estimated") for _, held in measurements])
     known = ~np.isnan(ratios)
-    columns = [[getattr(each, field) for each in measurements] for field in ("concurrency", "cards", "prompt_tokens", "answer_tokens")]
+    columns = [[getattr(each, field) for each, _ in measurements] for field in ("concurrency", "cards", "prompt_tokens", "answer_tokens")]
     return Load(*(np.array(column, dtype=float)[known] for column in columns)), np.log(ratios[known])

@@ -12,6 +12,7 @@ from engine.atlas.exercises import Exercise, Subject, exercises, is_right
 from engine.atlas.recalibration import recalibrated
 from engine.atlas.types import Deployment
 from engine.base.paths import Workspace
+from engine.loading import load_atlas
 from engine.showing.atlas import quantisation_names
 from engine.views.furnishings import AcceleratorLine, AcceleratorsPage, AtlasChoices, ExerciseLine
 
@@ -24,9 +25,9 @@ class Furnishing:
 
     def accelerators(self) -> AcceleratorsPage:
         """All of them, those of the workspace first."""
-        atlas = catalogue(self.workspace)
+        atlas, own = catalogue(self.workspace), load_atlas(self.workspace).accelerators
         lines = [
-            AcceleratorLine(accelerator=name, entry=card, usd_per_hour=hourly_price(card), own=name in atlas.own)
+            AcceleratorLine(accelerator=name, entry=card, usd_per_hour=hourly_price(card), own=name in own)
             for name, card in atlas.accelerators.items()
         ]
         priced = sum(line.usd_per_hour is not None for line in lines)

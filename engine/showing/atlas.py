@@ -9,14 +9,13 @@ import numpy as np
 
 from engine.atlas.calibration import Calibration
 from engine.atlas.grid import STANDINGS, Estimates, Grid
-from engine.atlas.physics.arrays import Floats, Models
+from engine.atlas.physics.arrays import GIB, Floats, Models
 from engine.atlas.physics.memory import cache_bytes
 from engine.atlas.physics.quantisations import QUANTISATIONS
 from engine.atlas.recalibration import Held
 from engine.config import CatalogueModel, ServedMeasurement
 from engine.views.atlas import Expected, ModelLine, ModelSheet, RecordedMeasurement
 
-GIB = float(2**30)
 MIB = float(2**20)
 TOKENS, BITS = np.array([1024.0]), np.array([16.0])
 STANDING_WORDS = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from engine.atlas.lab import Figure, LabFigures, Loads, Month, OnCard, Training
-from engine.showing.atlas import GIB, STANDING_WORDS, digits
+from engine.atlas.physics.arrays import GIB
+from engine.showing.atlas import STANDING_WORDS, digits
 from engine.views.lab import CardMemory, Figured, LabPage, LoadLine, MonthLine, TrainingLine
 
 METHOD_WORDS = {

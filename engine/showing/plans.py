@@ -8,13 +8,13 @@ import numpy as np
 
 from engine.atlas.compose import Candidate
 from engine.atlas.grid import Estimates
+from engine.atlas.physics.arrays import GIB
 from engine.atlas.physics.cost import usd_per_million_tokens, usd_per_request
 from engine.atlas.types import Constraints, ScoreWeights
 from engine.config import CatalogueModel
 from engine.showing.atlas import digits, standing_of
 from engine.views.atlas import Configuration, Expected
 
-GIB = float(2**30)
 TERM_WORDS = {
     "task": "for the task and by its size (no benchmark scores are known)",
     "context": "context of twice what is asked for",

@@ -173,5 +173,8 @@ def _computed_text(value: Any) -> str:
 
 
 def _textbook(sheets: Sequence[Mapping[str, Any]]) -> list[SheetRow]:
-    rows = [SheetRow(label, [Cell(figure(sheet["textbook"].get(name))) for sheet in sheets]) for name, label in TEXTBOOK]
-    return rows if any(sheet["textbook"] for sheet in sheets) else []
+    return [
+        SheetRow(label, [Cell(figure(sheet["textbook"].get(name))) for sheet in sheets])
+        for name, label in TEXTBOOK
+        if any(name in sheet["textbook"] for sheet in sheets)
+    ]

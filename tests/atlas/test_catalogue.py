@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.atlas.catalogue import catalogue
+from engine.atlas.identity import MOST_KEPT, KeptByIdentity
 from engine.base.paths import Workspace
 from engine.errors import ConfigInvalid, NotFound
 
@@ -89,7 +90,6 @@ def test_an_entry_of_the_workspace_joins_those_that_ship_and_stands_before_one_o
     atlas = catalogue(with_atlas(tmp_path, models={"house/tiny": OWN, "Qwen/Qwen3-4B": OWN}))
     assert len(atlas.models) == len(catalogue().models) + 1
     assert atlas.models["house/tiny"].name == atlas.models["Qwen/Qwen3-4B"].name == "Tiny"
-    assert atlas.own == {"house/tiny", "Qwen/Qwen3-4B"}
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,14 @@ def test_a_file_that_is_no_atlas_is_refused_as_such(tmp_path: Path, text: str) -
     with pytest.raises(ConfigInvalid) as refused:
         catalogue(Workspace(tmp_path))
     assert "atlas.json" in refused.value.message
+
+
+def test_what_is_made_of_the_same_objects_is_made_once_and_of_equal_ones_anew() -> None:
+    kept: KeptByIdentity[list[int]] = KeptByIdentity()
+    sources = [[number] for number in range(MOST_KEPT + 1)]
+    first = kept.made((sources[0],), lambda: [0])
+    assert kept.made((sources[0],), lambda: [1]) is first
+    assert kept.made(([0],), lambda: [2]) == [2]
+    for source in sources[1:]:
+        kept.made((source,), lambda: [3])
+    assert kept.made((sources[0],), lambda: [4]) == [4], "only the latest are kept"

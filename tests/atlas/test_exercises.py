@@ -59,9 +59,17 @@ def test_one_pass_over_the_weights_bounds_the_time_of_a_token() -> None:
 
 def test_nothing_is_asked_about_hardware_that_is_not_named_or_does_not_hold_the_load() -> None:
     nowhere, crowded = L4._replace(accelerator=None), L4._replace(concurrency=4096)
-    for name in ("cost", "doubled", "largest"):
-        assert asked(name, where=nowhere) is None
+    for name in ("cost", "doubled"):
         assert asked(name, where=crowded) is None
+    for name in ("cost", "doubled", "floor", "largest"):
+        assert asked(name, where=nowhere) is None
+
+
+def test_with_more_requests_in_flight_caches_outgrow_the_weights() -> None:
+    few, many = asked("largest", where=L4._replace(concurrency=1)), asked("largest", where=L4._replace(concurrency=16))
+    assert few
+    assert many
+    assert (few.right, many.right) == ("the weights", "the caches")
 
 
 def test_four_hundred_items_tell_a_share_to_five_points() -> None:

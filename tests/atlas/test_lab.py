@@ -135,6 +135,23 @@ def test_guessing_ahead_and_a_cached_prefix_make_answers_faster_and_guesses_are_
     assert figures(*measured, cards=4, quantisation="fp8", drafted=3).standing == "new_accelerator"
 
 
+def test_stages_and_experts_apart_take_more_accelerators_and_are_less_sure() -> None:
+    large = ("deepseek-ai/DeepSeek-V3", "H200 SXM 141GB")
+    alone, staged, apart = (
+        figures(*large, cards=8, quantisation="fp8", usd_per_hour=3.0, **more) for more in ({}, {"pipeline": 2}, {"experts_over": 16})
+    )
+    assert [each.accelerators for each in (alone, staged, apart)] == [8, 16, 16]
+    assert (staged.memory.sequences or 0) > 2 * (alone.memory.sequences or 0)
+    assert (apart.memory.sequences or 0) > 2 * (alone.memory.sequences or 0)
+    assert {each.standing for each in (staged, apart)} == {"new_accelerator"}
+    for each in (staged, apart):
+        assert any(words.startswith("Stages, and experts on accelerators of their own") for words in each.assumptions)
+    for each in (alone, staged):
+        assert each.usd_per_request is not None
+    rates = [each.loads.throughput.value[LOADS.index(8)] for each in (alone, staged)]
+    assert staged.usd_per_request.value / alone.usd_per_request.value == pytest.approx(2 * rates[0] / rates[1])  # type: ignore[union-attr]
+
+
 def test_what_no_source_says_is_absent_and_what_does_not_fit_has_no_speed() -> None:
     unknown = figures("CohereLabs/c4ai-command-r7b-12-2024")
     assert unknown.memory.parts["caches"] is unknown.memory.needed is unknown.memory.sequences is None

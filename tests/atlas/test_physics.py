@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from engine.atlas.catalogue import catalogue
 from engine.atlas.physics import textbook
-from engine.atlas.physics.arrays import GIB, Cards, Floats, Models, Weights, Workload
+from engine.atlas.physics.arrays import GIB, Cards, Floats, Layout, Models, Weights, Workload
 from engine.atlas.physics.cost import HOURS_OF_A_MONTH, machines_needed, usd_per_million_tokens, usd_per_month, usd_per_request
-from engine.atlas.physics.memory import cache_bytes, cache_share, pool_bytes, sequences_that_fit, weights_bytes
+from engine.atlas.physics.memory import cache_bytes, cache_share, pool_bytes, sequences_that_fit, weights_bytes, weights_over
 from engine.atlas.physics.quantisations import QUANTISATIONS
 from engine.atlas.physics.speed import (
     Constants,
@@ -57,6 +57,7 @@ def column(*values: float) -> Floats:
 
 
 BITS, ONE = column(16), column(1)
+ALONE = Layout(ONE)
 
 
 # ---- memory --------------------------------------------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ def test_a_window_forgets_and_a_state_does_not_grow() -> None:
 
 
 def test_heads_are_split_over_cards_as_far_as_there_are_any_and_a_latent_is_not() -> None:
-    shares = cache_share(models(LLAMA, "deepseek-ai/DeepSeek-V3"), column(16, 16))
+    shares = cache_share(models(LLAMA, "deepseek-ai/DeepSeek-V3"), Layout(column(16, 16)))
     assert shares.tolist() == [1 / 8, 1]
 
 
@@ -111,15 +112,15 @@ def test_fewer_bits_never_weigh_more(name: str) -> None:
 def test_a_model_that_does_not_fit_holds_no_sequence() -> None:
     pool = pool_bytes(weights_bytes(models(LLAMA_70B), held("bf16")), H100, column(0.9), ONE, column(1.5 * GIB))
     assert pool[0] < 0
-    assert sequences_that_fit(pool, models(LLAMA_70B), column(2048), BITS, ONE)[0] == 0
+    assert sequences_that_fit(pool, models(LLAMA_70B), column(2048), BITS, ALONE)[0] == 0
 
 
 def test_what_no_source_says_stays_unknown() -> None:
     unknown = models("CohereLabs/c4ai-command-r7b-12-2024")
     work = Workload(column(1024), column(256), column(8))
     assert np.isnan(cache_bytes(unknown, column(100), BITS))[0]
-    assert np.isnan(seconds_per_token(unknown, held("bf16"), H100, work, CONSTANTS, BITS, ONE))[0]
-    assert np.isnan(sequences_that_fit(column(1e9), unknown, column(100), BITS, ONE))[0]
+    assert np.isnan(seconds_per_token(unknown, held("bf16"), H100, work, CONSTANTS, BITS, ALONE))[0]
+    assert np.isnan(sequences_that_fit(column(1e9), unknown, column(100), BITS, ALONE))[0]
 
 
 # ---- speed ---------------------------------------------------------------------------------------------------------------------------
@@ -129,14 +130,14 @@ def test_what_no_source_says_stays_unknown() -> None:
 def test_more_requests_never_make_a_step_faster_and_never_the_whole_slower(name: str, concurrency: float, more: float) -> None:
     one = models(name)
     few, many = (Workload(column(1024), column(256), column(each)) for each in (concurrency, concurrency * more))
-    steps = [step_seconds(one, held("fp8"), H100, work, CONSTANTS, BITS, ONE)[0] for work in (few, many)]
+    steps = [step_seconds(one, held("fp8"), H100, work, CONSTANTS, BITS, ALONE)[0] for work in (few, many)]
     assert steps[1] >= steps[0] > 0
     assert many.concurrency[0] / steps[1] >= few.concurrency[0] / steps[0] * (1 - 1e-9)
 
 
 def test_a_step_is_never_faster_than_its_weights_can_be_read() -> None:
     work = Workload(column(1024), column(256), ONE)
-    step = step_seconds(models(LLAMA), held("bf16"), H100, work, CONSTANTS, BITS, ONE)
+    step = step_seconds(models(LLAMA), held("bf16"), H100, work, CONSTANTS, BITS, ALONE)
     assert step[0] > 15e9 / 3350e9
 
 
@@ -159,7 +160,7 @@ def test_one_request_reads_as_many_experts_as_a_token_chooses_and_many_read_near
 
 def test_the_time_to_the_first_token_grows_with_the_prompt_and_with_the_queue() -> None:
     def first(prompt: float, concurrency: float) -> float:
-        return float(first_token_seconds(models(LLAMA), H100, Workload(column(prompt), column(1), column(concurrency)), CONSTANTS, ONE)[0])
+        return float(first_token_seconds(models(LLAMA), H100, Workload(column(prompt), column(1), column(concurrency)), CONSTANTS, ALONE)[0])
 
     assert 0.08 < first(128, 1) < first(1024, 1) < first(1024, 16)
 
@@ -174,8 +175,8 @@ def test_a_cached_prefix_is_not_read_again_but_the_last_token_is() -> None:
     assert cached.read.tolist() == [250, 1, 0.5]
     plain = cached._replace(hit_share=column(0.0))
     for work in (cached, plain):
-        assert first_token_seconds(models(LLAMA), H100, work, CONSTANTS, ONE)[0] > 0.08
-    faster, slower = (seconds_per_token(models(LLAMA), held("bf16"), H100, work, CONSTANTS, BITS, ONE)[0] for work in (cached, plain))
+        assert first_token_seconds(models(LLAMA), H100, work, CONSTANTS, ALONE)[0] > 0.08
+    faster, slower = (seconds_per_token(models(LLAMA), held("bf16"), H100, work, CONSTANTS, BITS, ALONE)[0] for work in (cached, plain))
     assert faster < slower, "other requests' prompts take less of the time between two tokens"
 
 
@@ -194,12 +195,86 @@ def test_guessing_ahead_helps_many_requests_less_than_one(name: str, accepted: f
     for concurrency in (1.0, 4096.0):
         work = Workload(column(0), column(256), column(concurrency))
         plain, guessed = (
-            seconds_per_token(models(name), held("bf16"), H100, work, CONSTANTS, BITS, ONE, each)[0] for each in (None, guessing)
+            seconds_per_token(models(name), held("bf16"), H100, work, CONSTANTS, BITS, ALONE, each)[0] for each in (None, guessing)
         )
         sped.append(plain / guessed)
     assert sped[0] <= speculated_speedup(guessing)[0] * (1 + 1e-9)
     if models(name).experts[0] == 1:
         assert sped[1] <= sped[0] * (1 + 1e-9)
+
+
+# ---- layers and experts on cards of their own ----------------------------------------------------------------------------------------
+
+MIXTURES = [name for name in KNOWN if ATLAS.models[name].experts]
+
+
+def laid(tensor: float = 1, pipeline: float = 1, experts_over: float = 1) -> Layout:
+    return Layout(column(tensor), column(pipeline), column(experts_over))
+
+
+def timed(name: str, layout: Layout, concurrency: float) -> float:
+    work = Workload(column(1024), column(256), column(concurrency))
+    return float(seconds_per_token(models(name), held("fp8"), H100, work, CONSTANTS, BITS, layout)[0])
+
+
+@given(st.sampled_from(KNOWN), st.sampled_from([1, 2, 4, 8]), st.integers(1, 16))
+def test_stages_share_the_weights_and_the_caches_evenly(name: str, tensor: int, stages: int) -> None:
+    one, many = laid(tensor), laid(tensor, stages)
+    assert weights_over(models(name), held("fp8"), many) == pytest.approx(stages * weights_over(models(name), held("fp8"), one))
+    assert cache_share(models(name), many) * stages == pytest.approx(cache_share(models(name), one))
+
+
+@given(st.sampled_from(MIXTURES), st.sampled_from([1, 2, 4]), st.sampled_from([8, 16, 64]))
+def test_on_all_cards_together_lie_the_experts_once_and_a_copy_of_all_else_for_each_group(name: str, tensor: int, over: int) -> None:
+    one, weights, layout = models(name), held("fp8"), laid(tensor, 1, over)
+    experts = one.moe_layers * one.experts * one.expert
+    together = weights_bytes(one, weights) / weights_over(one, weights, layout) * over
+    assert together[0] == pytest.approx((experts + (weights_bytes(one, weights) - experts) * over / tensor)[0])
+
+
+@given(st.sampled_from(KNOWN), st.sampled_from([2, 4, 8]), st.sampled_from([1, 2, 4, 8]))
+def test_experts_within_the_cards_of_a_layer_take_no_other_memory_and_some_time_to_reach(name: str, tensor: int, over: int) -> None:
+    apart, split = laid(tensor, 1, min(over, tensor)), laid(tensor)
+    assert weights_over(models(name), held("fp8"), apart) == weights_over(models(name), held("fp8"), split)
+    assert cache_share(models(name), apart) == cache_share(models(name), split)
+    slower = timed(name, apart, 16) - timed(name, split, 16)
+    assert slower > 0 if over > 1 and name in MIXTURES else slower == 0
+
+
+@given(st.sampled_from(KNOWN), st.sampled_from([2, 4, 8]))
+def test_a_pipeline_makes_one_request_no_faster_and_many_in_all(name: str, stages: int) -> None:
+    alone, staged = laid(), laid(1, stages)
+    assert timed(name, staged, 1) >= timed(name, alone, 1) * (1 - 1e-9) - 1e-9 - _prompt_share(name)
+    assert timed(name, staged, 512) < timed(name, alone, 512)
+    assert timed(name, staged, 512) > timed(name, alone, 512) / stages * (1 - 1e-9), "no more is gained than there are stages"
+    prompts = [first_token_seconds(models(name), H100, Workload(column(1024), ONE, ONE), CONSTANTS, each)[0] for each in (alone, staged)]
+    assert prompts[1] > prompts[0], "a prompt passes one stage after another"
+
+
+def _prompt_share(name: str) -> float:
+    """Seconds of a token's time that reading prompts takes with one request in flight: of those, stages read some side by side."""
+    return float(prefill_seconds(models(name), H100, column(1024), CONSTANTS, ALONE)[0]) / 256
+
+
+@given(st.sampled_from(KNOWN), st.sampled_from([1, 2, 4, 8]), st.floats(1, 512))
+def test_one_stage_and_no_experts_apart_is_tensor_parallelism_to_the_bit(name: str, tensor: int, concurrency: float) -> None:
+    """What `Layout` adds leaves no trace at its defaults: the formula without it, written out, gives the same number."""
+    one, weights, count = models(name), held("fp8"), column(tensor)
+    kept = cache_bytes(one, column(1152), BITS) * (1 / np.minimum(count, one.kv_heads)) * column(concurrency)
+    reading = read_bytes(one, weights, column(concurrency)) / count / (H100.bandwidth * 0.7) + kept / (H100.bandwidth * 0.4)
+    computing = 2 * one.active * column(concurrency) / (H100.operations * count * 0.6)
+    beside = one.layers * (20.0 + 15.0 * np.log2(count)) + one.moe_layers * 30.0 + 0.2 * column(concurrency)
+    exchanged = 2 * one.layers * column(concurrency) * one.hidden * 2.0 * 2 * (count - 1) / count / (0.6 * H100.link)
+    step = (reading**4.0 + computing**4.0) ** (1 / 4.0) + beside * 1e-6 + np.where(count > 1, exchanged, 0.0)
+    assert weights_over(one, weights, laid(tensor))[0] == tensor
+    assert timed(name, laid(tensor), concurrency) == (step + column(concurrency) * (2 * one.active * 1024 / (H100.operations * count * 0.6)) / 256)[0]
+
+
+def test_cards_that_cannot_be_joined_have_no_time() -> None:
+    lonely = H100._replace(link=column(np.nan))
+    work = Workload(column(1024), column(256), column(8))
+    for layout in (laid(2), laid(1, 2), laid(1, 1, 2)):
+        assert np.isnan(seconds_per_token(models("openai/gpt-oss-20b"), held("fp8"), lonely, work, CONSTANTS, BITS, layout)[0])
 
 
 # ---- training ------------------------------------------------------------------------------------------------------------------------
@@ -295,4 +370,4 @@ def test_the_textbook_says_what_it_says_everywhere() -> None:
 
 
 def test_prompts_are_read_no_faster_than_the_arithmetic_allows() -> None:
-    assert prefill_seconds(models(LLAMA), H100, column(1024), CONSTANTS, ONE)[0] > 2 * 7.5e9 * 1024 / 989e12
+    assert prefill_seconds(models(LLAMA), H100, column(1024), CONSTANTS, ALONE)[0] > 2 * 7.5e9 * 1024 / 989e12

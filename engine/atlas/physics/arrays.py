@@ -155,6 +155,33 @@ def operations_of(card: Accelerator, quantisation: Quantisation) -> float:
     return float("nan") if found is None else found * 1e12
 
 
+class Layout(NamedTuple):
+    """How one copy of a model is laid over accelerators; columns."""
+
+    tensor: Floats
+    """Cards that each layer is split over."""
+    pipeline: Floats = np.array(1.0)
+    """Stages, one after another, that the layers are divided over."""
+    experts_over: Floats = np.array(1.0)
+    """Cards of a stage that whole routed experts are divided over. More than `tensor`: what is always read stands there several times, each copy for
+    its share of the requests."""
+
+    @property
+    def stage(self) -> Floats:
+        """Cards of one stage."""
+        return np.maximum(self.tensor, self.experts_over)
+
+    @property
+    def copies(self) -> Floats:
+        """Of what is always read, in one stage."""
+        return self.stage / self.tensor
+
+    @property
+    def lanes(self) -> Floats:
+        """Prompts that are read side by side: each copy and each stage is at one of its own."""
+        return self.copies * self.pipeline
+
+
 class Workload(NamedTuple):
     """What is asked at once."""
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.atlas.physics.arrays import Cards, Floats, Models, Weights, Workload
+from engine.atlas.physics.arrays import Cards, Floats, Layout, Models, Weights, Workload
 from engine.atlas.physics.memory import cache_bytes, cache_share
 
 ACTIVATION_BYTES = 2.0
@@ -68,6 +68,11 @@ def read_bytes(models: Models, weights: Weights, concurrency: Floats) -> Floats:
     return read
 
 
+def routed_bytes(models: Models, weights: Weights, tokens: Floats) -> Floats:
+    """Of them, those of the experts that so many tokens choose."""
+    return models.moe_layers * experts_read(models, tokens) * models.expert * weights.bits / 8
+
+
 def step_seconds(
     models: Models,
     weights: Weights,
@@ -75,31 +80,58 @@ def step_seconds(
     work: Workload,
     constants: Constants,
     cache_bits: Floats,
-    tensor: Floats,
+    layout: Layout,
     drafted: float | Floats = 0.0,
 ) -> Floats:
     """One decoding step of all sequences in flight, each bringing its last token and those `drafted` after it.
 
-    The roofline (Williams et al., 2009): bytes over bandwidth against operations over arithmetic, then what layers cost beside both, and a ring
-    all-reduce of the activations twice a layer, 2 (n-1)/n of them over the link (Megatron-LM, arXiv 1909.08053, section 3).
+    The roofline (Williams et al., 2009): bytes over bandwidth against operations over arithmetic, then what layers cost beside both, and what cards
+    send one another (`exchanging_seconds`). A pipeline is kept full by as many micro batches as it has stages, so that a step is what one of them
+    takes through all stages; fewer sequences than stages leave stages idle (GPipe, arXiv 1811.06965, section 2.3). Experts are taken to be chosen
+    evenly, so that no card waits for one whose experts are liked better.
     """
-    tokens = work.concurrency * (drafted + 1)
-    held = cache_bytes(models, work.context, cache_bits) * cache_share(models, tensor) * work.concurrency
-    reading = read_bytes(models, weights, tokens) / tensor / (cards.bandwidth * constants.weight_efficiency)
+    sequences = np.maximum(work.concurrency / layout.pipeline, np.minimum(work.concurrency, 1.0))
+    tokens = sequences * (drafted + 1)
+    through = layout._replace(pipeline=np.array(1.0))
+    held = cache_bytes(models, work.context, cache_bits) * cache_share(models, through) * sequences
+    spared = routed_bytes(models, weights, tokens) * (1 - 1 / layout.copies)
+    reading = (read_bytes(models, weights, tokens) - spared) / layout.tensor / (cards.bandwidth * constants.weight_efficiency)
     reading = reading + held / (cards.bandwidth * constants.cache_efficiency)
-    computing = 2 * models.active * tokens / (cards.operations * tensor * constants.decode_efficiency)
+    computing = 2 * models.active * tokens / (cards.operations * layout.stage * constants.decode_efficiency)
     roofline = (reading**SHARPNESS + computing**SHARPNESS) ** (1 / SHARPNESS)
-    beside = models.layers * (constants.layer_us + constants.layer_us_per_doubling * np.log2(tensor))
-    beside = beside + models.moe_layers * constants.moe_layer_us + constants.sequence_us * work.concurrency
-    exchanged = 2 * models.layers * tokens * models.hidden * ACTIVATION_BYTES * 2 * (tensor - 1) / tensor
-    exchanging = np.where(tensor > 1, exchanged / (LINK_EFFICIENCY * cards.link), 0.0)
-    seconds: Floats = roofline + beside * 1e-6 + exchanging
+    beside = models.layers * (constants.layer_us + constants.layer_us_per_doubling * np.log2(layout.stage))
+    beside = beside + models.moe_layers * constants.moe_layer_us + constants.sequence_us * sequences
+    seconds: Floats = roofline + beside * 1e-6 + exchanging_seconds(models, cards, tokens, layout)
     return seconds
 
 
-def prefill_seconds(models: Models, cards: Cards, prompt: Floats, constants: Constants, tensor: Floats) -> Floats:
-    """Reading one prompt: two operations a parameter and token (Kaplan et al., arXiv 2001.08361, section 2.1), attention itself left out."""
-    return 2 * models.active * prompt / (cards.operations * tensor * constants.prefill_efficiency)
+def exchanging_seconds(models: Models, cards: Cards, tokens: Floats, layout: Layout) -> Floats:
+    """What so many tokens of one micro batch cost on the links between cards, in three ways.
+
+    A ring all-reduce of the activations twice a layer, 2 (n-1)/n of them over the link (Megatron-LM, arXiv 1909.08053, section 3). Of each card's
+    share of the tokens, one activation to each chosen expert and one back, (n-1)/n of which lie on other cards: two all-to-all a layer with experts
+    (Switch Transformers, arXiv 2101.03961, section 5; DeepSpeed-MoE, arXiv 2201.05596, section 5). And each stage of a pipeline hands its activations
+    on (Megatron-LM, arXiv 2104.04473, section 3.2).
+    """
+    tensor, own, link = layout.tensor, tokens / layout.copies, LINK_EFFICIENCY * cards.link
+    reduced = 2 * models.layers * own * models.hidden * ACTIVATION_BYTES * 2 * (tensor - 1) / tensor
+    routed = 2 * models.moe_layers * tokens / layout.stage * models.experts_per_token * models.hidden * ACTIVATION_BYTES
+    routed = routed * (layout.experts_over - 1) / layout.experts_over
+    seconds: Floats = np.where(tensor > 1, reduced / link, 0.0) + np.where(layout.experts_over > 1, routed / link, 0.0)
+    return seconds + handing_seconds(models, cards, own, layout)
+
+
+def handing_seconds(models: Models, cards: Cards, tokens: Floats, layout: Layout) -> Floats:
+    """Of so many tokens' activations from each stage of a pipeline to the next."""
+    handed = (layout.pipeline - 1) * tokens * models.hidden * ACTIVATION_BYTES
+    return np.where(layout.pipeline > 1, handed / (LINK_EFFICIENCY * cards.link), 0.0)
+
+
+def prefill_seconds(models: Models, cards: Cards, prompt: Floats, constants: Constants, layout: Layout) -> Floats:
+    """Reading one prompt: two operations a parameter and token (Kaplan et al., arXiv 2001.08361, section 2.1), attention itself left out. It passes
+    the stages of a pipeline one after another, and each computes its part alone: stages do not make it faster."""
+    computing = 2 * models.active * prompt / (cards.operations * layout.tensor * constants.prefill_efficiency)
+    return computing + handing_seconds(models, cards, prompt, layout)
 
 
 def seconds_per_token(
@@ -109,25 +141,26 @@ def seconds_per_token(
     work: Workload,
     constants: Constants,
     cache_bits: Floats,
-    tensor: Floats,
+    layout: Layout,
     guessing: Speculation | None = None,
 ) -> Floats:
     """TPOT: the time between two tokens of one answer, other requests' prompts being read between steps.
 
-    In the steady state each sequence in flight brings one prompt per answer, so a step carries concurrency / answer of them. With guesses a token
-    takes a step over their speedup, the verifying step being as slow as its tokens make it: it reads and computes more than a plain one.
+    In the steady state each sequence in flight brings one prompt per answer, so a step carries concurrency / answer of them, as many side by side as
+    the layout has lanes. With guesses a token takes a step over their speedup, the verifying step being as slow as its tokens make it: it reads and
+    computes more than a plain one.
     """
-    step = step_seconds(models, weights, cards, work, constants, cache_bits, tensor)
+    step = step_seconds(models, weights, cards, work, constants, cache_bits, layout)
     if guessing is not None:
-        verifying = step_seconds(models, weights, cards, work, constants, cache_bits, tensor, guessing.drafted)
+        verifying = step_seconds(models, weights, cards, work, constants, cache_bits, layout, guessing.drafted)
         step = step / speculated_speedup(guessing, verifying / step)
-    return step + work.concurrency * prefill_seconds(models, cards, work.read, constants, tensor) / work.answer
+    return step + work.concurrency * prefill_seconds(models, cards, work.read, constants, layout) / (work.answer * layout.lanes)
 
 
-def first_token_seconds(models: Models, cards: Cards, work: Workload, constants: Constants, tensor: Floats) -> Floats:
-    """TTFT: overhead, one's own prefill, and a share of the others'."""
-    prefill = prefill_seconds(models, cards, work.read, constants, tensor)
-    return constants.first_token_ms * 1e-3 + prefill * (1 + constants.queueing * (work.concurrency - 1))
+def first_token_seconds(models: Models, cards: Cards, work: Workload, constants: Constants, layout: Layout) -> Floats:
+    """TTFT: overhead, one's own prefill, and a share of the others' in the same lane."""
+    prefill = prefill_seconds(models, cards, work.read, constants, layout)
+    return constants.first_token_ms * 1e-3 + prefill * (1 + constants.queueing * (work.concurrency - 1) / layout.lanes)
 
 
 def tokens_per_second(first_token: Floats, per_token: Floats, work: Workload) -> Floats:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.atlas.physics.arrays import Cards, Floats, Models, Weights
+from engine.atlas.physics.arrays import GIB, Cards, Floats, Models, Weights
 from engine.atlas.physics.memory import cache_bytes, weights_bytes
 
 TRAINABLE_BYTES = 16.0
@@ -19,7 +19,7 @@ CHECKPOINT_BYTES = 2.0
 """The same with gradient checkpointing: the input of each layer; one layer at a time is computed anew."""
 LOGIT_BYTES = 8.0
 """For each token and word of the vocabulary: logits in 16 bits, their gradient in 16, and a copy in 32 for the softmax."""
-RUNTIME_BYTES = 0.7 * 2**30
+RUNTIME_BYTES = 0.7 * GIB
 """What CUDA and PyTorch take for themselves: fitted by eye on litgpt's table."""
 
 
