@@ -290,9 +290,21 @@ KNOBS = (
             ),
             Words(
                 "cards",
-                "Accelerators for one copy",
+                "Accelerators for each layer",
                 "Each card then holds a share of the weights, and reads only that for a token. What they exchange twice a layer comes on top, so "
                 "the gain shrinks with each doubling.",
+            ),
+            Words(
+                "pipeline",
+                "Stages one after another",
+                "A pipeline divides the layers, so each card holds and reads fewer of them and only a little crosses the link. A token still passes "
+                "all stages, so it brings room and throughput, and no shorter time between tokens.",
+            ),
+            Words(
+                "experts_over",
+                "Cards that experts are divided over",
+                "Whole experts lie on cards of their own, while what every token reads is copied. It pays for large mixtures under many requests; "
+                "no measurement behind these figures was made so, and their interval is wide.",
             ),
             Words(
                 "quantisation",
