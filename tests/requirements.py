@@ -940,8 +940,8 @@ PROMISES: tuple[Promise, ...] = (
     ),
     promise(
         "atlas.laboratory",
-        "In the laboratory a knob's pictures are redrawn in less than a tenth of a second, with intervals, limits and the textbook beside them, and all of "
-        "it can be read as tables; without JavaScript its button does the same.",
+        "In the laboratory a knob's pictures are redrawn in less than a tenth of a second where nothing else keeps the machine busy, with intervals, limits "
+        "and the textbook beside them, and all of it can be read as tables; without JavaScript its button does the same.",
         "atlas/test_physics_lab.py",
         "server/test_atlas_browser.py::test_a_knob_that_moves_redraws_its_pictures_before_one_waits_for_them",
         "server/test_atlas_browser.py::test_without_a_script_the_laboratory_is_turned_by_its_button",

@@ -14,7 +14,9 @@ class LabKnobs(Record):
 
     model: Annotated[str, Field(min_length=1, max_length=200, description="A model of the atlas.", examples=["Qwen/Qwen3-4B"])]
     accelerator: Annotated[str, Field(min_length=1, max_length=100, description="An accelerator of the atlas.", examples=["L4 24GB"])]
-    cards: Annotated[int, Field(ge=1, le=8, description="Accelerators that one copy of the model is split over.")] = 1
+    cards: Annotated[int, Field(ge=1, le=8, description="Accelerators that each layer of the model is split over.")] = 1
+    pipeline: Annotated[int, Field(ge=1, le=8, description="Stages, one after another, that its layers are divided over.")] = 1
+    experts_over: Annotated[int, Field(ge=1, le=64, description="Accelerators of a stage that whole experts are divided over.")] = 1
     quantisation: Annotated[str, Field(max_length=20, description="As in search_models.")] = "bf16"
     cache_bits: Annotated[Literal["16", "8"], Field(description="Bits of a cached element.")] = "16"
     prompt_tokens: Annotated[int, Field(ge=1, le=1_000_000, description="Of a request.")] = 1024

@@ -35,6 +35,8 @@ class Experimenting:
             accelerator=accelerator,
             card=card,
             cards=knobs.cards,
+            pipeline=knobs.pipeline,
+            experts_over=knobs.experts_over,
             quantisation=knobs.quantisation,
             cache_bits=float(knobs.cache_bits),
             prompt=knobs.prompt_tokens,

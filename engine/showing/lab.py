@@ -24,6 +24,7 @@ def lab_page(model: str, accelerator: str, usd_per_hour: float | None, found: La
         summary=_summary(model, accelerator, found),
         model=model,
         accelerator=accelerator,
+        accelerators=found.accelerators,
         usd_per_hour=usd_per_hour,
         memory=_memory(found.memory),
         loads=tuple(_load(found.loads, at) for at in range(len(found.loads.concurrency))),
@@ -40,7 +41,7 @@ def lab_page(model: str, accelerator: str, usd_per_hour: float | None, found: La
 
 
 def _summary(model: str, accelerator: str, found: LabFigures) -> str:
-    place = f"{model} on {accelerator}"
+    place = f"{model} on {found.accelerators} x {accelerator}"
     if found.memory.sequences is None:
         return f"{place}: no source says what it takes."
     if not found.memory.sequences:

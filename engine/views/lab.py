@@ -66,6 +66,8 @@ class LabPage(View):
 
     model: str
     accelerator: str
+    accelerators: int
+    """That one copy of the model takes."""
     usd_per_hour: float | None = None
     """Of one accelerator; absent: no price is known, and no cost is computed."""
     memory: CardMemory

@@ -11,7 +11,7 @@
     keeping.py    keeping one from the page that shows it
     exercising.py exercises, and what was answered
     forms.py      arguments of an operation as fields of a form, and what was filled in as arguments again
-    words.py      what each field is called, and why it matters
+    words.py      what each field is called, and why it matters; lab_words.py those of the laboratory
     sliders.py    which fields are sliders
     pictures.py   where marks of intervals and bars lie
     charts.py     lines with their intervals over loads and volumes

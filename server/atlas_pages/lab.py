@@ -16,8 +16,8 @@ from server.atlas_pages.charts import Chart, chart, points_of
 from server.atlas_pages.drawing import drawn
 from server.atlas_pages.exercising import exercised
 from server.atlas_pages.forms import arguments_of, fields_of, problems_by_field, refusal_of
+from server.atlas_pages.lab_words import KNOBS
 from server.atlas_pages.sliders import slider_of, unslid
-from server.atlas_pages.words import KNOBS
 from tools.lab import PHYSICS_LAB
 
 FIRST = {"model": "Qwen/Qwen3-4B", "accelerator": "L4 24GB"}

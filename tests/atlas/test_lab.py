@@ -181,7 +181,7 @@ def test_a_turn_of_a_knob_is_answered_at_once() -> None:
         started = time.perf_counter()
         lab(wanted, FIT)
         seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.02
+    assert min(seconds) < 0.1, "a page redraws under 100 ms"
 
 
 def test_every_model_on_every_accelerator_comes_out() -> None:

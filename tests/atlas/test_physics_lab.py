@@ -49,6 +49,13 @@ def test_each_figure_has_its_interval_or_none_and_says_so(engine: Engine) -> Non
     assert any("have no interval" in words for words in page["assumptions"])
 
 
+def test_stages_and_experts_on_cards_of_their_own_take_more_cards_and_say_that_nobody_measured_them(engine: Engine) -> None:
+    staged = lab(engine, cards=2, pipeline=2)
+    assert staged["accelerators"] == 4
+    assert any("Stages" in words for words in staged["assumptions"])
+    assert lab(engine, model="openai/gpt-oss-20b", quantisation="mxfp4", experts_over=4)["accelerators"] == 4
+
+
 def test_names_that_are_not_there_are_refused_with_those_that_are(engine: Engine) -> None:
     with pytest.raises(ArgumentInvalid) as refused:
         lab(engine, quantisation="int3")

@@ -1,4 +1,7 @@
-"""The pages about the atlas, served over real sockets from a small workspace to an HTTP client or a browser."""
+"""The pages about the atlas, served over real sockets from a small workspace to an HTTP client or a browser.
+
+`python -m tests.server.atlas_site DIR` serves them from a process of its own, as the daemon does, until its standard input ends: for what is timed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import json
 import re
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -118,3 +122,13 @@ def serving_atlas(root: Path) -> Iterator[AtlasSite]:
     thread.join(20)
     assert not thread.is_alive()
     engine.close()
+
+
+def main() -> None:
+    with serving_atlas(Path(sys.argv[1])) as site:
+        print(site.address("lab"), flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

@@ -13,8 +13,9 @@ import httpx2
 import pytest
 
 from server.atlas_pages.drawing import TEMPLATES
+from server.atlas_pages.lab_words import KNOBS
 from server.atlas_pages.places import PLACES
-from server.atlas_pages.words import EXPORT, KNOBS, PLAN, SEARCH, Group
+from server.atlas_pages.words import EXPORT, PLAN, SEARCH, Group
 from server.client import ensure_daemon
 from tests.server.atlas_site import CODE, HOSTILE, TOKEN, AtlasSite, Read, serving_atlas
 from tests.server.daemons import daemon_workspace, run_cli

@@ -176,6 +176,6 @@ def test_the_instructions_fit_what_clients_show() -> None:
 def test_whoever_decides_over_mcp_is_an_agent_whatever_name_it_gives() -> None:
     named = [tool for tool in TOOLS if tool.effect == "human" or "by" in tool.arguments.model_fields]
     by_promotion, by_escalation = ["decide_scenario", "promote", "approve_promotion", "rollback"], ["escalate", "resolve_escalation", "approve_fix"]
-    assert [tool.name for tool in named] == [*by_promotion, *by_escalation]
+    assert [tool.name for tool in named] == [*by_promotion, *by_escalation, "record_decision"]
     for tool in named:
         assert as_agent(tool, {"by": "Ada"}) == {"by": "agent:mcp"}
