@@ -27,7 +27,7 @@ class Constants(NamedTuple):
     decode_efficiency: float
     """Share of the card's arithmetic in decoding."""
     prefill_efficiency: float
-    """The same while prompts are read."""
+    """The same while prompts are read; at most 1."""
     layer_us: float
     """Microseconds of a layer beside reading and computing: launches, small kernels."""
     layer_us_per_doubling: float
@@ -39,7 +39,7 @@ class Constants(NamedTuple):
     first_token_ms: float
     """Milliseconds from a request to the start of its prefill on an idle server."""
     queueing: float
-    """Share of the other requests' prefills that one waits for before its first token."""
+    """What other requests add to the wait for a first token: times its own prompt's reading, and the root of their number."""
 
 
 class Speculation(NamedTuple):
@@ -99,30 +99,34 @@ def step_seconds(
     reading = reading + held / (cards.bandwidth * constants.cache_efficiency)
     computing = 2 * models.active * tokens / (cards.operations * layout.stage * constants.decode_efficiency)
     roofline = (reading**SHARPNESS + computing**SHARPNESS) ** (1 / SHARPNESS)
-    beside = models.layers * (constants.layer_us + constants.layer_us_per_doubling * np.log2(layout.stage))
-    beside = beside + models.moe_layers * constants.moe_layer_us + constants.sequence_us * sequences
+    beside = layers_us(models, constants, layout) + constants.sequence_us * sequences
     seconds: Floats = roofline + beside * 1e-6 + exchanging_seconds(models, cards, tokens, layout)
-    return seconds
+    return seconds + handing_seconds(models, cards, tokens / layout.copies, layout)
+
+
+def layers_us(models: Models, constants: Constants, layout: Layout) -> Floats:
+    """Microseconds of all layers beside reading and computing."""
+    waiting = constants.layer_us + constants.layer_us_per_doubling * np.log2(layout.stage)
+    return models.layers * waiting + models.moe_layers * constants.moe_layer_us
 
 
 def exchanging_seconds(models: Models, cards: Cards, tokens: Floats, layout: Layout) -> Floats:
-    """What so many tokens of one micro batch cost on the links between cards, in three ways.
+    """What so many tokens of one micro batch cost on the links between the cards of a layer, in two ways.
 
     A ring all-reduce of the activations twice a layer, 2 (n-1)/n of them over the link (Megatron-LM, arXiv 1909.08053, section 3). Of each card's
     share of the tokens, one activation to each chosen expert and one back, (n-1)/n of which lie on other cards: two all-to-all a layer with experts
-    (Switch Transformers, arXiv 2101.03961, section 5; DeepSpeed-MoE, arXiv 2201.05596, section 5). And each stage of a pipeline hands its activations
-    on (Megatron-LM, arXiv 2104.04473, section 3.2).
+    (Switch Transformers, arXiv 2101.03961, section 5; DeepSpeed-MoE, arXiv 2201.05596, section 5).
     """
     tensor, own, link = layout.tensor, tokens / layout.copies, LINK_EFFICIENCY * cards.link
     reduced = 2 * models.layers * own * models.hidden * ACTIVATION_BYTES * 2 * (tensor - 1) / tensor
     routed = 2 * models.moe_layers * tokens / layout.stage * models.experts_per_token * models.hidden * ACTIVATION_BYTES
     routed = routed * (layout.experts_over - 1) / layout.experts_over
     seconds: Floats = np.where(tensor > 1, reduced / link, 0.0) + np.where(layout.experts_over > 1, routed / link, 0.0)
-    return seconds + handing_seconds(models, cards, own, layout)
+    return seconds
 
 
 def handing_seconds(models: Models, cards: Cards, tokens: Floats, layout: Layout) -> Floats:
-    """Of so many tokens' activations from each stage of a pipeline to the next."""
+    """Of so many tokens' activations from each stage of a pipeline to the next (Megatron-LM, arXiv 2104.04473, section 3.2)."""
     handed = (layout.pipeline - 1) * tokens * models.hidden * ACTIVATION_BYTES
     return np.where(layout.pipeline > 1, handed / (LINK_EFFICIENCY * cards.link), 0.0)
 
@@ -130,7 +134,7 @@ def handing_seconds(models: Models, cards: Cards, tokens: Floats, layout: Layout
 def prefill_seconds(models: Models, cards: Cards, prompt: Floats, constants: Constants, layout: Layout) -> Floats:
     """Reading one prompt: two operations a parameter and token (Kaplan et al., arXiv 2001.08361, section 2.1), attention itself left out. It passes
     the stages of a pipeline one after another, and each computes its part alone: stages do not make it faster."""
-    computing = 2 * models.active * prompt / (cards.operations * layout.tensor * constants.prefill_efficiency)
+    computing = 2 * models.active * prompt / (cards.operations * layout.tensor * min(constants.prefill_efficiency, 1.0))
     return computing + handing_seconds(models, cards, prompt, layout)
 
 
@@ -158,9 +162,14 @@ def seconds_per_token(
 
 
 def first_token_seconds(models: Models, cards: Cards, work: Workload, constants: Constants, layout: Layout) -> Floats:
-    """TTFT: overhead, one's own prefill, and a share of the others' in the same lane."""
-    prefill = prefill_seconds(models, cards, work.read, constants, layout)
-    return constants.first_token_ms * 1e-3 + prefill * (1 + constants.queueing * (work.concurrency - 1) / layout.lanes)
+    """TTFT: overhead, the reading of one's own prompt with what its layers cost beside, and the wait for others in the same lane.
+
+    That the wait grows as the root of their number is no theory: of a dozen forms it foretells best the published runs of models and accelerators
+    left out. In proportion to the number, as if all were queueing at once, it comes out far too long.
+    """
+    alone = prefill_seconds(models, cards, work.read, constants, layout) + layers_us(models, constants, layout) * 1e-6
+    alone = alone + exchanging_seconds(models, cards, work.read * layout.copies, layout)
+    return constants.first_token_ms * 1e-3 + alone * (1 + constants.queueing * np.sqrt(np.maximum(work.concurrency - 1, 0) / layout.lanes))
 
 
 def tokens_per_second(first_token: Floats, per_token: Floats, work: Workload) -> Floats:
