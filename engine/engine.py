@@ -372,9 +372,9 @@ class Engine:
         """Adds a measurement of one's own to atlas.json, which corrects the estimates of its setting."""
         return self._cataloguing.record(measurement)
 
-    def import_model(self, name: str, path: str) -> ImportedModel:
-        """Adds a model to atlas.json from its files in the workspace."""
-        return self._cataloguing.import_model(name, path)
+    def import_model(self, name: str, path: str | None, revision: str | None) -> ImportedModel:
+        """Adds a model to atlas.json from its files in the workspace, or on the hub."""
+        return self._cataloguing.import_model(name, path, revision)
 
     def physics_lab(self, knobs: LabKnobs) -> LabPage:
         """All that follows for one model on one accelerator, under these knobs."""

@@ -218,6 +218,8 @@ def _block(value: Any, depth: int = 1) -> list[str]:
     if isinstance(value, Mapping):
         lines: list[str] = []
         for name, item in value.items():
+            if item == "":
+                continue
             lines += [f"{indent}{name}: {_cell(item, name)}"] if _is_cell(item) else [f"{indent}{name}:", *_block(item, depth + 1)]
         return lines
     if all(isinstance(item, Mapping) for item in value):

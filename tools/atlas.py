@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from engine.engine import Engine
 
 
+REVISION = r"^[A-Za-z0-9][\w.-]{0,99}$"
+
+
 class SearchModelsArguments(Record):
     """What the model must be, and where it is to run."""
 
@@ -86,25 +89,36 @@ SEARCH_MODELS = Tool(
 
 
 class ImportModelArguments(Record):
-    """A model on this machine, and its name."""
+    """A model, and where its files are."""
 
     name: Annotated[
         str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", max_length=200, description="As on the hub: owner/name.", examples=["acme/desk-4b"])
     ]
-    path: Annotated[str, Field(min_length=1, max_length=1000, description="Folder with config.json, in the workspace.", examples=["models/desk-4b"])]
+    path: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="Folder with config.json, in the workspace; absent: fetched from the hub.",
+            examples=["models/desk-4b"],
+        ),
+    ] = None
+    revision: Annotated[
+        str | None, Field(pattern=REVISION, description="On the hub: commit, tag or branch; absent: the newest commit.")
+    ] = None
 
 
 def import_model(engine: Engine, arguments: ImportModelArguments) -> ImportedModel:
     """A model joins the atlas."""
-    return engine.import_model(arguments.name, arguments.path)
+    return engine.import_model(arguments.name, arguments.path, arguments.revision)
 
 
 IMPORT_MODEL = Tool(
     name="import_model",
     title="Import a model into the atlas",
     description=(
-        "Adds a model to the workspace's atlas.json from its Hugging Face files: dimensions from config.json, parameters counted in the heads of its "
-        "safetensors files, licence and languages from its card. No weights are read."
+        "Adds a model to the workspace's atlas.json from its Hugging Face files, in a folder or on the hub: dimensions from config.json, parameters "
+        "counted in the heads of its safetensors files, licence and languages from its card. No weights are read."
     ),
     effect="write",
     arguments=ImportModelArguments,
@@ -149,7 +163,7 @@ class PlanDeploymentArguments(Record):
     ] = None
     export: Annotated[ExportFormat | None, Field(description="A file that starts it.")] = None
     configuration: Annotated[str | None, Field(max_length=300, description="Which to export; absent: the first.")] = None
-    revision: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,99}$", description="Commit or tag of the weights.")] = None
+    revision: Annotated[str | None, Field(pattern=REVISION, description="Commit or tag of the weights.")] = None
     checkpoint: Annotated[
         str | None, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", max_length=200, description="Repository quantised already.")
     ] = None

@@ -36,12 +36,16 @@ def read_model(root: Path, relative: str, name: str) -> CatalogueModel:
     """The entry of the model whose files lie in the folder `relative` below `root`, or beside the `config.json` that it names. Nothing is read
     through a link that leads out of `root`."""
     folder = relative.removesuffix("config.json").rstrip("/") or "."
-    files = read_files(root, folder)
+    return entry_of(read_files(root, folder), name=name, label=f"{folder}/config.json", source=f"{folder}/config.json, imported")
+
+
+def entry_of(files: ModelFiles, *, name: str, label: str, source: str) -> CatalogueModel:
+    """The entry that follows from a model's files. Raises ArgumentInvalid, naming `label`, where they are no language model's."""
     try:
-        return entry_from(files.config, name=name, total=files.parameters, card=files.card, source=f"{folder}/config.json, imported")
+        return entry_from(files.config, name=name, total=files.parameters, card=files.card, source=source)
     except ValueError as problem:
         raise ArgumentInvalid(
-            f"{folder}/config.json is of no language model that can be read: {problem}",
+            f"{label} is of no language model that can be read: {problem}",
             next_step="Give the folder of a language model as transformers saves it, or write its entry into atlas.json by hand.",
         ) from None
 

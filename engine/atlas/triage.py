@@ -7,6 +7,7 @@ reaches the target and there is something to learn from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -24,6 +25,9 @@ EVALUATION_ROWS = 100
 """With fewer a pass rate near one half is known to ten points at best: 1.96 x sqrt(0.25 / 100) = 0.098."""
 TRAINING_ROWS = 200
 """Fewer labelled rows leave hardly a hundred to learn from once those are set aside for evaluation. A rule of thumb."""
+
+MOST_TIMES = 10
+"""As many evaluation items as there are: beyond, nobody labels them to tell two figures apart that are nearly the same."""
 
 
 class Advice(NamedTuple):
@@ -148,11 +152,23 @@ def judged(measured: Measured) -> Judgement:
     nearly = [name for name in UNTRAINED if name in known and target is not None and known[name].mean >= target]
     if nearly:
         why = f"{_words(nearly[0], known)} may reach {measured.metric} {target:g}: its interval does not say yet."
-        return Judgement("measure_first", (why, "More evaluation items make the interval narrower; they cost less than training."))
+        return Judgement("measure_first", (why, _until_sure(known[nearly[0]], target or 0.0)))
     missing = [name for name in CHEAP if name in {each.approach for each in measured.tried if each.quality is None}]
     if missing:
         return Judgement("measure_first", (f"Not measured yet: {', '.join(NAMES[name] for name in missing)}.",))
     return _before_training(measured, known)
+
+
+def _until_sure(quality: Interval, target: float) -> str:
+    """What it takes to tell a mean from a target that it is not below. Intervals shrink with the root of the items."""
+    room = quality.mean - target
+    if room <= 0:
+        return "It lies on the target, so no number of evaluation items is likely to say more; training has to be worth it for another reason."
+    items = math.ceil(quality.n * ((quality.mean - quality.low) / room) ** 2)
+    many = f"If its mean stays, some {items:,} evaluation items instead of {quality.n:,} would say it."
+    if items <= MOST_TIMES * quality.n:
+        return f"{many} They cost less than training."
+    return f"{many} That is hardly worth {room:.3g}: take it as reaching the target, or ask for more than {target:g} and look again."
 
 
 NAMES: dict[Approach, str] = {
@@ -190,7 +206,7 @@ def _of_a_trained_one(measured: Measured, known: dict[Approach, Interval], lora:
 
 def _before_training(measured: Measured, known: dict[Approach, Interval]) -> Judgement:
     best = max((name for name in UNTRAINED if name in known), key=lambda name: known[name].mean)
-    reasons = [f"The best without training is {_words(best, known)}" + (
+    reasons = [f"{_words(best, known)} is the best without training" + (
         f"; {measured.metric} {measured.target:g} is wanted." if measured.target is not None else "; no target says whether that is enough."
     )]  # fmt: skip
     if measured.refused:

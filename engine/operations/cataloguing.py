@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from engine.atlas.calibration import calibration
 from engine.atlas.catalogue import Catalogue, catalogue
 from engine.atlas.grid import Asked, Grid, grid
+from engine.atlas.hub import fetch_model
 from engine.atlas.reading import read_model
 from engine.atlas.recalibration import held_against, recalibrated, unknown_in
 from engine.atlas.search import found
@@ -61,9 +62,12 @@ class Cataloguing:
             assumptions=_assumptions(where, [*lines, *compared]),
         )
 
-    def import_model(self, name: str, path: str) -> ImportedModel:
-        """Adds a model to the workspace's atlas from its `config.json`, the heads of its weights and of its card."""
-        model = read_model(self.workspace.root, path, name)
+    def import_model(self, name: str, path: str | None, revision: str | None) -> ImportedModel:
+        """Adds a model to the workspace's atlas from its `config.json`, the heads of its weights and of its card: in a folder of the workspace, or
+        without one on the hub."""
+        if path is not None and revision is not None:
+            raise ArgumentInvalid("a folder has no revision", next_step="Give `path`, or `revision` of the model on the hub.")
+        model = fetch_model(name, revision) if path is None else read_model(self.workspace.root, path, name)
         save_atlas_entry(self.workspace, "models", name, model)
         figures = self._figures(catalogue(self.workspace), [name], Deployment())
         missing = [field for field, value in (("parameters", model.parameters_billion), ("cache", model.attention.cached)) if not value]

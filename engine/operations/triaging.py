@@ -106,7 +106,7 @@ class Triaging:
         points, curves = self._curve(known, fitted, compiled)
         judgement = judged(
             Measured(
-                tried=[Tried(each.approach, each.quality) for each in options],
+                tried=[Tried(each.approach, each.quality) for each in options if each.when != "not_here"],
                 target=target,
                 metric=metric,
                 rows=rows,
@@ -163,7 +163,8 @@ class Triaging:
             accepted = loop.accepting_round(self.store, known.cluster, incumbent)
             options["lora"] = version_option(option, incumbent, accepted, self._rows_of(accepted))
         order: tuple[Approach, ...] = ("floor", "prompt", "constrain_decoding", "few_shot", "larger_model", "lora")
-        shown = tuple(options.get(name) or unmeasured(name, compiled.domain) for name in order)
+        through = self._went_through(known.cluster, digest)
+        shown = tuple(options.get(name) or unmeasured(name, compiled.domain, tried=through) for name in order)
         return shown, _above(over_base), _above(over_floor)
 
     def _paired(self, before: str | None, after: str | None, known: Known) -> PairedComparison | None:
@@ -181,6 +182,12 @@ class Triaging:
         """What the newest run of a kind answered of this very domain."""
         newest = self.supervisor.list(cluster=cluster, kinds=(kind,), states=("succeeded",), limit=LOOKED_THROUGH)
         return next((_output_of(run) for run in newest if _output_of(run).get("domain_digest") == digest), None)
+
+    def _went_through(self, cluster: str, digest: str) -> bool:
+        """Whether an iterate run over this very domain came to its end: what it has not measured it could not, or the domain wants none of it."""
+        finished = self.supervisor.list(cluster=cluster, kinds=("iterate",), states=("succeeded",), limit=LOOKED_THROUGH)
+        floors = (child for run in finished for child in runs.children(self.store, run.id) if child.kind == "floor")
+        return any(_output_of(floor).get("domain_digest") == digest for floor in floors)
 
     def _refused(self, cluster: str) -> int:
         """Challengers since the last one that was accepted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.atlas.learning_curve import Foretold, RowsNeeded
-from engine.atlas.triage import Advice, Judgement
+from engine.atlas.triage import CHEAP, Advice, Judgement
 from engine.atlas.types import Approach, Situation
 from engine.config import DomainFile, HourlyPrice
 from engine.diagnose.types import CheapTrial
@@ -92,8 +92,9 @@ def _next(cluster: str, judgement: Judgement, options: Sequence[TriageOption], *
     measuring = NextCall(
         tool="iterate", arguments={"cluster": cluster, "max_iterations": 0}, why="measures base, floor, examples and schema, and trains nothing"
     )
+    measured = all(each.quality is not None or each.when == "not_here" for each in options if each.approach in CHEAP)
     calls = {
-        "measure_first": (measuring,),
+        "measure_first": () if measured else (measuring,),
         "train": (NextCall(tool="iterate", arguments={"cluster": cluster}, why="trains, and accepts only what is shown to be better"),),
         "label_first": (NextCall(tool="diagnose", arguments={"cluster": cluster}, why="which rows are worth labelling: where it fails"),),
         "do_not_train": (),
@@ -101,13 +102,15 @@ def _next(cluster: str, judgement: Judgement, options: Sequence[TriageOption], *
     return calls
 
 
-def unmeasured(approach: Approach, domain: DomainFile) -> TriageOption:
-    """A way that nobody has measured, and what it would take."""
+def unmeasured(approach: Approach, domain: DomainFile, *, tried: bool = False) -> TriageOption:
+    """A way that nobody has measured, and what it would take. `tried`: a run over this domain has measured all that it could."""
     words = EFFORT[approach]
     if approach == "constrain_decoding" and domain.contract.output.json_schema is None:
         words = "The domain's output has no JSON schema to hold answers to."
     if approach == "lora" and domain.data.train is None:
         words = "The domain has no training rows (data.train)."
+    if tried and approach in CHEAP:
+        return TriageOption(approach=approach, when="not_here", effort=f"Not measured: a run over this domain found no way to. {words}")
     return TriageOption(approach=approach, effort=f"Not measured. {words}")
 
 

@@ -168,7 +168,7 @@ class TriageOption(Record):
     effort: str = ""
     """What it takes, in words."""
     when: Literal["first", "if_that_fails", "not_here"] | None = None
-    """What the framework says of it; absent with a cluster."""
+    """What the framework says of it; with a cluster `not_here` where a run found no way to measure it, else absent."""
     why: str = ""
     evaluation_id: str | None = None
 

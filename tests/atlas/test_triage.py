@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import get_args
 
 import pytest
@@ -42,7 +43,14 @@ def test_what_surely_reaches_the_target_without_training_is_the_answer(name: str
 
 
 def test_a_target_that_is_reached_by_the_mean_alone_is_measured_on_more_items_before_anything_is_trained() -> None:
-    assert decided(tried(**{**CHEAP, "few_shot": figure(0.77)})).verdict == "measure_first"
+    answer = decided(tried(**{**CHEAP, "few_shot": figure(0.77)}))
+    assert answer.verdict == "measure_first"
+    assert re.search(r"some 1,15[23] evaluation items instead of 288 would say it. They cost less", answer.reasons[1]), "four times as many halve the interval"
+
+
+@pytest.mark.parametrize(("mean", "words"), [(0.752, "That is hardly worth 0.002"), (0.75, "no number of evaluation items")])
+def test_a_difference_too_small_to_be_measured_is_said_to_be(mean: float, words: str) -> None:
+    assert words in decided(tried(**{**CHEAP, "floor": figure(mean)})).reasons[1]
 
 
 def test_the_cheapest_of_those_that_reach_the_target_is_named() -> None:
@@ -60,7 +68,7 @@ def test_nothing_is_trained_before_what_is_cheap_was_measured(missing: str) -> N
 def test_training_is_the_answer_where_nothing_cheap_reaches_the_target_and_the_curve_does() -> None:
     answer = decided(tried(**CHEAP), needed=RowsNeeded(400, 300, 700, 0.0))
     assert answer.verdict == "train"
-    assert "The best without training is The floor (0.500" in answer.reasons[0]
+    assert "The floor (0.500 [0.460, 0.540]) is the best without training" in answer.reasons[0]
 
 
 def test_a_trained_version_that_is_no_better_than_the_floor_says_do_not_train() -> None:

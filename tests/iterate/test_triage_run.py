@@ -74,6 +74,21 @@ def test_a_run_without_rounds_measures_what_needs_no_training_trains_nothing_and
     assert page.next[0].arguments == {"cluster": "tickets"}
 
 
+def test_what_a_domain_gives_no_way_to_measure_is_not_waited_for(tmp_path: Path) -> None:
+    workspace = made(tmp_path)
+    write_domain(workspace, "tickets", domain_file(diagnose={"try_cheap": False}), train=rows(0, 240), evaluation=rows(1000, 240))
+    engine = Engine.open(workspace)
+    try:
+        finish(engine, engine.iterate("tickets", 0).id)
+        page = engine.triage_tuning("tickets")
+    finally:
+        engine.close()
+    assert page.verdict == "train"
+    assert option(page, "few_shot").when == "not_here"
+    assert option(page, "few_shot").effort.startswith("Not measured: a run over this domain found no way to.")
+    assert (page.next[0].tool, page.next[0].arguments) == ("iterate", {"cluster": "tickets"})
+
+
 def test_after_a_round_the_trained_version_stands_beside_the_others_with_what_it_took(engine: Engine) -> None:
     run = finish(engine, engine.iterate("tickets").id)
     output = IterateOutput.model_validate(run.output)
