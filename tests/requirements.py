@@ -960,4 +960,9 @@ PROMISES: tuple[Promise, ...] = (
         "server/test_triage_pages.py",
     ),
     promise("atlas.import", "A model joins the atlas from its own files, and nothing outside of the workspace is read.", "atlas/test_importing.py"),
+    promise(
+        "atlas.import.hub",
+        "From the hub come a model's small files at one commit and no weights; where the hub does not answer, the way by a folder is named.",
+        "atlas/test_hub.py",
+    ),
 )
