@@ -252,8 +252,8 @@ def test_every_value_satisfies_the_schema_inferred_from_it(found: list[Any]) -> 
     import jsonschema
 
     schema = infer_schema(found)
-    for value in found:
-        jsonschema.validate(value, schema)
+    valid = jsonschema.Draft202012Validator(schema).is_valid
+    assert all(valid(value) for value in found)
 
 
 def distinct_texts(count: int) -> list[str]:

@@ -93,7 +93,7 @@ def test_every_place_that_is_expected_or_handed_on_is_one_that_the_tool_answers(
 def test_every_command_is_one_of_the_command_line(book: Runbook) -> None:
     for act in book.acts():
         if act.command:
-            build_parser().parse_args([*filled(act.command, book), "--json"])
+            assert build_parser().parse_args([*filled(act.command, book), "--json"]).json
 
 
 @each_runbook

@@ -204,7 +204,7 @@ def test_the_reference_answer_itself_is_always_right(value):
 
 @given(st.text(max_size=40))
 def test_any_text_can_be_graded(text):
-    grade(domain([{"kind": "exact"}], schema=TURN_SCHEMA), scenario(TURN), answer(text))
+    assert grade(domain([{"kind": "exact"}], schema=TURN_SCHEMA), scenario(TURN), answer(text)).outcome == "graded"
 
 
 def test_equality_is_that_of_json():

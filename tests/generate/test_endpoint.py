@@ -227,7 +227,7 @@ def test_a_url_that_would_leak_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["https://example.org/v1", "http://localhost:1/v1", "http://192.168.1.5/v1", "http://[::1]:8000/v1"])
 def test_https_and_private_addresses_are_taken(url: str) -> None:
-    open_endpoint(EndpointProfile(title="x", base_url=url, model="m"))
+    assert open_endpoint(EndpointProfile(title="x", base_url=url, model="m")).identity.engine == f"endpoint {url}"
 
 
 def test_an_exception_of_the_caller_ends_the_batch_and_comes_through() -> None:
