@@ -2,8 +2,8 @@
 
     python -m bench.physics --place DIR [--write] [--aiconfigurator PYTHON]
 
-Fits the constants of `engine/atlas/physics/speed.py` and the corrections of measured settings, leaves out at random, by load, by model and
-by accelerator, and prints the errors of each, beside the textbook's on the same rows. `--write` keeps constants, corrections and errors in
+Fits the constants of `engine/atlas/physics/speed.py` and the corrections of engines and of measured settings, leaves out at random, by load, by model
+and by accelerator, and prints the errors of each, beside the textbook's on the same rows. `--write` keeps constants, corrections and errors in
 `engine/atlas/data/calibration.json`: the intervals that users see are these errors. `--aiconfigurator` names an interpreter that has that package; it
 is then asked about a sample of the rows (`bench/peers.py`). Takes two minutes on one core, without that peer's.
 """
@@ -27,7 +27,7 @@ from bench.peers import aiconfigurator_says
 from bench.physics_memory import MEASURED, memory_calibration, memory_errors
 from engine.atlas.calibration import CALIBRATION, Calibration, Setting
 from engine.atlas.catalogue import catalogue
-from engine.atlas.corrections import Load, factor, fitted
+from engine.atlas.corrections import ENGINE_SPREAD, SPREAD, Load, factor, fitted
 from engine.atlas.grid import Asked, grid
 from engine.atlas.physics import textbook
 from engine.atlas.physics.arrays import Cards, Floats, Layout, Models, Weights, Workload, operations_of
@@ -132,11 +132,23 @@ class Quantity(NamedTuple):
     physics: Callable[[Rows, Constants], Floats]
     measured: Callable[[Rows], Floats]
     textbook: Callable[[Rows], Floats]
+    by_engine: bool
+    """Whether it is corrected by engine. The time between tokens is not: that made it no better on models that were left out."""
 
 
 QUANTITIES = {
-    "tpot": Quantity(tpot, lambda rows: rows.tpot, lambda rows: textbook.seconds_per_token(rows.models, rows.weights, rows.cards, rows.tensor)),
-    "ttft": Quantity(ttft, lambda rows: rows.ttft, lambda rows: textbook.first_token_seconds(rows.models, rows.cards, rows.work, rows.tensor)),
+    "tpot": Quantity(
+        physics=tpot,
+        measured=lambda rows: rows.tpot,
+        textbook=lambda rows: textbook.seconds_per_token(rows.models, rows.weights, rows.cards, rows.tensor),
+        by_engine=False,
+    ),
+    "ttft": Quantity(
+        physics=ttft,
+        measured=lambda rows: rows.ttft,
+        textbook=lambda rows: textbook.first_token_seconds(rows.models, rows.cards, rows.work, rows.tensor),
+        by_engine=True,
+    ),
 }
 
 
@@ -151,25 +163,53 @@ def constants_of(quantity: Quantity, rows: Rows) -> Constants:
     return Constants(*np.exp(least_squares(residuals, start, loss="soft_l1", f_scale=LOSS_SCALE, max_nfev=40).x))
 
 
-def corrections_of(quantity: Quantity, rows: Rows, constants: Constants) -> dict[Setting, Floats]:
-    """What each setting with enough measurements is corrected by."""
-    away = np.log(quantity.measured(rows) / quantity.physics(rows, constants))
-    found = {}
-    for setting in set(rows.settings):
-        here = np.array([each == setting for each in rows.settings])
-        if here.sum() >= FEWEST:
-            found[setting] = fitted(Load(*(value[here] for value in rows.load)), away[here])
+class Fitted(NamedTuple):
+    """What the rows say of one quantity."""
+
+    constants: Constants
+    engines: dict[str, Floats]
+    """What all of an engine is corrected by."""
+    settings: dict[Setting, Floats]
+    """What each setting with enough measurements is corrected by besides."""
+
+
+def fit_of(quantity: Quantity, rows: Rows, *, by_setting: bool) -> Fitted:
+    """Constants first, then what is left by engine, then what is left by setting."""
+    constants = constants_of(quantity, rows)
+    found = Fitted(constants, {}, {})
+    if quantity.by_engine:
+        found = found._replace(engines=corrections_of(quantity, rows, found, by_engine(rows), ENGINE_SPREAD))
+    if by_setting:
+        found = found._replace(settings=corrections_of(quantity, rows, found, by_setting_of(rows), SPREAD))
     return found
 
 
-def foretold(quantity: Quantity, rows: Rows, constants: Constants, corrections: dict[Setting, Floats]) -> Floats:
-    """With the corrections of the settings that have one."""
-    result = quantity.physics(rows, constants)
-    for setting, coefficients in corrections.items():
-        here = np.array([each == setting for each in rows.settings])
-        if here.any():
-            result[here] *= factor(Load(*(value[here] for value in rows.load)), coefficients)
+def corrections_of(quantity: Quantity, rows: Rows, before: Fitted, parts: dict[Any, NDArray[np.bool_]], spread: Floats) -> dict[Any, Floats]:
+    """What each part with enough measurements is corrected by, after what is corrected before."""
+    away = np.log(quantity.measured(rows) / foretold(quantity, rows, before))
+    return {
+        part: fitted(Load(*(value[here] for value in rows.load)), away[here], spread) for part, here in parts.items() if here.sum() >= FEWEST
+    }
+
+
+def foretold(quantity: Quantity, rows: Rows, found: Fitted) -> Floats:
+    """With the corrections of the engines and settings that have one."""
+    result = quantity.physics(rows, found.constants)
+    for parts, corrections in ((by_engine(rows), found.engines), (by_setting_of(rows), found.settings)):
+        for part in parts.keys() & corrections.keys():
+            here = parts[part]
+            result[here] *= factor(Load(*(value[here] for value in rows.load)), corrections[part])
     return result
+
+
+def by_engine(rows: Rows) -> dict[str, NDArray[np.bool_]]:
+    """Which rows are of each engine."""
+    return {engine: np.array([each.engine == engine for each in rows.settings]) for engine in {each.engine for each in rows.settings}}
+
+
+def by_setting_of(rows: Rows) -> dict[Setting, NDArray[np.bool_]]:
+    """Which rows are of each setting."""
+    return {setting: np.array([each == setting for each in rows.settings]) for setting in set(rows.settings)}
 
 
 def judged(name: str, rows: Rows, peer: Floats | None = None) -> dict[str, Any]:
@@ -218,11 +258,8 @@ def left_out(quantity: Quantity, rows: Rows, labels: NDArray[Any], *, corrected:
     ratio = np.full(len(labels), np.nan)
     for label in np.unique(labels):
         away = labels == label
-        seen = rows.at(~away)
-        constants = constants_of(quantity, seen)
-        corrections = corrections_of(quantity, seen, constants) if corrected else {}
         there = rows.at(away)
-        ratio[away] = quantity.measured(there) / foretold(quantity, there, constants, corrections)
+        ratio[away] = quantity.measured(there) / foretold(quantity, there, fit_of(quantity, rows.at(~away), by_setting=corrected))
     return ratio
 
 
@@ -272,13 +309,13 @@ def calibration(rows: Rows, quantities: dict[str, dict[str, Any]]) -> dict[str, 
     kept: dict[str, Any] = {}
     for name, quantity in QUANTITIES.items():
         known = rows.at(~np.isnan(quantity.measured(rows) * quantity.physics(rows, START)))
-        constants = constants_of(quantity, known)
-        corrections = corrections_of(quantity, known, constants)
+        found = fit_of(quantity, known, by_setting=True)
         kept[name] = {
-            "constants": {field: round(float(value), 5) for field, value in constants._asdict().items()},
+            "constants": {field: round(float(value), 5) for field, value in found.constants._asdict().items()},
+            "engines": {engine: [round(float(value), 4) for value in coefficients] for engine, coefficients in sorted(found.engines.items())},
             "corrections": [
                 {**setting._asdict(), "coefficients": [round(float(value), 4) for value in coefficients]}
-                for setting, coefficients in sorted(corrections.items())
+                for setting, coefficients in sorted(found.settings.items())
             ],
             "errors": quantities[name]["errors"],
         }

@@ -70,6 +70,8 @@ class Fit(Record):
     """One quantity."""
 
     constants: dict[str, float]
+    engines: dict[str, tuple[float, ...]] = {}
+    """What all estimates of an engine are corrected by, before those of a setting (`corrections.py`)."""
     corrections: tuple[Correction, ...]
     errors: dict[Standing, ErrorSeen]
 

@@ -2,7 +2,10 @@
 
 A setting is a shape of model on an accelerator under an engine in a quantisation. Its correction is a short polynomial in the logarithms of the load,
 shrunk towards none (ridge regression with a Huber loss), so that a setting with few measurements is corrected little. Settings that nobody measured
-are not corrected: what is learnt from other models makes them worse (measured, `bench/physics.py`).
+are not corrected so: what is learnt from other models makes them worse (measured, `bench/physics.py`).
+
+But engines schedule prompts each in its own way, whatever the model and the accelerator. So the time to the first token is first corrected by engine,
+with the same polynomial, of which only the level and the slopes over requests in flight and prompt are free.
 """
 
 from __future__ import annotations
@@ -51,23 +54,25 @@ def basis(load: Load) -> Floats:
 
 
 SPREAD = np.array([LEVEL_SPREAD] + [SLOPE_SPREAD] * 8)
+ENGINE_SPREAD = np.array([1.0, 0.3, 0.0, 0.3] + [0.0] * 5)
+"""Of an engine's correction: hundreds of measurements decide it, and of what is 0 there is none."""
 
 
-def fitted(load: Load, logarithms: Floats) -> Floats:
-    """The coefficients of one setting from log(measured / physics) at each load."""
-    scaled = basis(clipped(load)) * SPREAD
+def fitted(load: Load, logarithms: Floats, spread: Floats = SPREAD) -> Floats:
+    """The coefficients of one setting or engine from log(measured / foretold before) at each load."""
+    scaled = basis(clipped(load)) * spread
     weights = np.ones(len(logarithms))
     for _ in range(ROUNDS):
         weighted = scaled * weights[:, None]
-        found = np.linalg.solve(weighted.T @ scaled / NOISE**2 + np.eye(len(SPREAD)), weighted.T @ logarithms / NOISE**2)
+        found = np.linalg.solve(weighted.T @ scaled / NOISE**2 + np.eye(len(spread)), weighted.T @ logarithms / NOISE**2)
         away = np.abs(logarithms - scaled @ found) / NOISE
         weights = 1 / np.maximum(1, away / HUBER)
-    result: Floats = found * SPREAD
+    result: Floats = found * spread
     return result
 
 
 def factor(load: Load, coefficients: Floats) -> Floats:
-    """What the physics is multiplied with at a load; loads beyond those measured are corrected as at their edge."""
+    """What is multiplied with at a load; loads beyond those measured are corrected as at their edge."""
     return np.exp(basis(clipped(load)) @ coefficients)
 
 

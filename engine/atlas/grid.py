@@ -230,6 +230,8 @@ def _corrected(
     load: Load,
     engine: str,
 ) -> Floats:
+    if engine in fit.engines:
+        values *= factor(load, np.array(fit.engines[engine]))
     for number, place in _places(models, accelerators, quantisations, engine, fit).items():
         there = np.ix_(*place, range(values.shape[CONCURRENCY]))
         values[there] *= factor(load, np.array(fit.corrections[number].coefficients)).reshape(-1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.atlas.calibration import calibration
 from engine.atlas.catalogue import catalogue
-from engine.atlas.corrections import EDGES, Load, basis, factor, fitted
+from engine.atlas.corrections import EDGES, ENGINE_SPREAD, Load, basis, factor, fitted
 from engine.atlas.grid import STANDINGS, Asked, Grid, grid
 from engine.atlas.shapes import shape_of
 
@@ -41,6 +41,21 @@ def test_every_interval_holds_its_value_and_is_narrower_where_somebody_measured(
     names = [[STANDINGS[found.standing[m, c, 0, 0]] for c in (0, 1)] for m in (0, 1)]
     assert names == [["measured_setting", "new_accelerator"], ["new_model", "new_accelerator"]]
     assert width[0, 0, 0] < width[1, 0, 0]
+
+
+def test_the_wait_for_a_first_token_differs_by_engine_also_where_nobody_measured_and_an_unknown_engine_is_not_corrected() -> None:
+    found = {engine: over(["Qwen/Qwen3-4B"], ["L4 24GB"], ["bf16"], Asked(engine=engine)) for engine in ("vllm", "sglang", "trtllm", "another")}
+    first = {engine: each.ttft.value.reshape(-1) for engine, each in found.items()}
+    load = Load(np.array(LOADS, dtype=float), np.array([1.0]), np.array([1024.0]), np.array([256.0]))
+    for engine, coefficients in FIT.quantities["ttft"].engines.items():
+        assert np.allclose(first[engine], first["another"] * factor(load, np.array(coefficients)))
+    assert FIT.quantities["ttft"].engines.keys() == found.keys() - {"another"}
+    assert all(np.array_equal(each.tpot.value, found["vllm"].tpot.value) for each in found.values())
+
+
+def test_what_may_not_vary_has_no_coefficient() -> None:
+    load = Load(np.array([1.0, 8.0, 64.0, 256.0]), np.array([1.0, 2.0, 4.0, 8.0]), np.array([128.0, 512.0, 2048.0, 8192.0]), np.full(4, 256.0))
+    assert fitted(load, np.array([0.1, 0.2, 0.3, 0.5]), ENGINE_SPREAD)[ENGINE_SPREAD == 0].tolist() == [0.0] * 6
 
 
 def test_a_fine_tune_has_the_shape_of_its_base_and_is_as_well_known() -> None:
