@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 from playwright.sync_api import Page
 
 from engine.promote.approvals.roster import Passkey
 from engine.promote.types import PromotionRequest
 from tests.server.site import TOKEN, Site
 
+CHROMIUM = os.environ.get("MODELSMITH_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+IN_CHROMIUM = (
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is on PATH, and MODELSMITH_CHROMIUM names none"),
+)
+"""The marks of a file whose tests need a browser; its fixtures are in `conftest.py`."""
 WAIT_MS = 15_000
 
 CONTRASTS = """() => {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,12 +10,11 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.server.atlas_site import AtlasSite, serving_atlas
-from tests.server.browser import Desk
+from tests.server.browser import IN_CHROMIUM, Desk
 
-CHROMIUM = os.environ.get("MODELSMITH_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 REDRAW_MS = 100
 """From a knob's movement to the new pictures on the screen, in the median of a round."""
 ROUNDS, MOVES = 3, 15
@@ -36,19 +33,7 @@ PAGES = {
     "lab": ("lab", {"tpot_ms": "80", "ttft_ms": "1000", "try-floor": "26.8"}),
 }
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is on PATH, and MODELSMITH_CHROMIUM names none"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Without its sandbox, which containers do not give it: it opens our own pages alone."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = [*IN_CHROMIUM]
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +50,6 @@ def lab_apart(tmp_path: Path) -> Iterator[str]:
         yield served.stdout.readline().strip()
         served.stdin.close()
         assert served.wait(30) == 0
-
-
-@pytest.fixture
-def desk(chromium: Browser) -> Iterator[Desk]:
-    page = chromium.new_page()
-    yield Desk(page)
-    page.close()
-
-
-@pytest.fixture
-def without_javascript(chromium: Browser) -> Iterator[Page]:
-    page = chromium.new_page(java_script_enabled=False)
-    yield page
-    page.close()
 
 
 def opened(site: AtlasSite, desk: Desk) -> Iterator[str]:

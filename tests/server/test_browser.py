@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 from engine.promote import records
 from engine.promote.approvals.roster import Person
 from engine.promote.approvals.statement import challenge_of, statement_of
 from engine.promote.types import PromotionRequest
 from tests.promote.accepted import accept_one, copied
-from tests.server.browser import Desk
+from tests.server.browser import IN_CHROMIUM, Desk
 from tests.server.site import TOKEN, Site, serving
 
-CHROMIUM = os.environ.get("MODELSMITH_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CONTROLS = {"button", "link", "textbox"}
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is on PATH, and MODELSMITH_CHROMIUM names none"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Without its sandbox, which containers do not give it: it opens our own pages alone."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = [*IN_CHROMIUM]
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +31,6 @@ def site(accepted: Path, tmp_path: Path) -> Iterator[Site]:
     """Production needs a passkey's signature; canary has Carol's already."""
     with serving(copied(accepted, tmp_path / "w").root, {"production-accepted": {"level": "webauthn"}}) as site:
         yield site
-
-
-@pytest.fixture
-def desk(chromium: Browser) -> Iterator[Desk]:
-    page = chromium.new_page()
-    yield Desk(page)
-    page.close()
-
-
-@pytest.fixture
-def without_javascript(chromium: Browser) -> Iterator[Page]:
-    page = chromium.new_page(java_script_enabled=False)
-    yield page
-    page.close()
 
 
 def asked_for_production(site: Site, desk: Desk, key_made: Callable[[Site, Desk], None]) -> PromotionRequest:
