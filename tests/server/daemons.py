@@ -86,12 +86,12 @@ def daemon_workspace(root: Path, **options: Any) -> Iterator[Workspace]:
     try:
         yield workspace
     finally:
-        for run in leftovers(workspace):
-            if "server.daemon" not in run[1]:
-                end_group(run[0], 5)
         if (daemon := running_daemon(workspace)) is not None:
             os.kill(daemon.pid, signal.SIGTERM)
             assert wait_until_gone(daemon.identity, 20), "the daemon does not stop"
+        for identity, command in leftovers(workspace):  # runs go on without a daemon, and none starts another any more
+            assert "server.daemon" not in command
+            end_group(identity, 5)
         assert not leftovers(workspace)
 
 
