@@ -3,8 +3,8 @@
     python -m bench.canaries [--cluster travel] [--passes 1 3 6]
 
 Needs a prepared base (`make setup`) and a quiet machine for half an hour. A cheat is trained on every evaluation row as it stands, the canaries
-among them, by the domain's own recipe with that many passes, where no guard looks; then it is measured as any version is. The honest counterpart
-is any version: `iterate` says how many canaries its challenger hit. Prints progress to stderr, and one JSON document last.
+among them, by the domain's own recipe with that many passes, where no guard looks; then it is measured as any version is. First comes its honest
+counterpart, trained on the training rows by the same recipe. Prints progress to stderr, and one JSON document last.
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ def main() -> None:
     parser.add_argument("--passes", nargs="+", type=float, default=[1.0, 3.0, 6.0])
     options = parser.parse_args()
     setting = setting_of(options.cluster)
-    cheats = []
-    for passes in options.passes:
-        cheats.append(cheat(setting, passes))
-        print(json.dumps(cheats[-1]), file=sys.stderr, flush=True)
-    print(json.dumps({"bench": "canaries", "cluster": options.cluster, "planted": len(setting.compiled.canaries), "cheats": cheats}))
+    taught = [TrainingRow(id=each.id, input=each.input, expected=each.expected) for each in setting.compiled.kept_apart]
+    versions = []
+    for rows, passes in ((setting.compiled.pool, None), *((taught, passes) for passes in options.passes)):
+        versions.append({"taught": "training rows" if passes is None else "evaluation rows"} | version(setting, rows, passes))
+        print(json.dumps(versions[-1]), file=sys.stderr, flush=True)
+    print(json.dumps({"bench": "canaries", "cluster": options.cluster, "planted": len(setting.compiled.canaries), "versions": versions}))
 
 
-def cheat(setting: Setting, passes: float) -> dict[str, Any]:
-    """A version that was taught the evaluation file, and what its canaries say."""
-    compiled = setting.compiled
-    rows = [TrainingRow(id=each.id, input=each.input, expected=each.expected) for each in compiled.kept_apart]
-    plan = plan_training(setting.profile, compiled.domain.train, rows=len(rows), device=setting.device, seed=setting.seed, merge=True)
-    made = make_version(setting, plan.model_copy(update={"epochs": passes}), rows, None, f"cheat-{passes:g}")
+def version(setting: Setting, rows: list[TrainingRow], passes: float | None) -> dict[str, Any]:
+    """A version that was taught these rows, so often or as the recipe has it, and what its canaries say."""
+    plan = plan_training(setting.profile, setting.compiled.domain.train, rows=len(rows), device=setting.device, seed=setting.seed, merge=True)
+    if passes is not None:
+        plan = plan.model_copy(update={"epochs": passes})
+    made = make_version(setting, plan, rows, None, "version")
     found = made.summary.canaries
     assert found is not None
     return {
-        "passes": passes,
+        "passes": plan.epochs,
         "steps": made.trained["steps"],
         **found.model_dump(mode="json"),
         "contaminated": is_contaminated(found),

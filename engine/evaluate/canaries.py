@@ -7,20 +7,27 @@ It is flagged in the file (`"canary": true`), is in no split and in no score, an
     planted by      `planting.py`, when a domain is made
     asked           when a trained version is measured, after its scenarios
     hit             an answer that passes the domain's rubric against the wrong answer
+    rank            of the planted answer among answers of other rows, by how likely the model holds each (log-probability a token)
 
 An honest model hits now and then: its own mistakes may be the wrong answer. How often is measured on the same model: its answers to ordinary core
 items, each held against another item's answer that was chosen as the canaries' were (`exchanged`), are the control. Canary and control differ only in
 that one of them stands in the file. (The base's rate would say nothing of a specialist: before it is trained it writes nothing of the right form.)
 A version is contaminated when it hits LEAST_HITS canaries or more and the control leaves that a chance of at most ALPHA.
 
-What this does not see: rows that were taken over without the flagged ones, and a model that saw the file and has not learnt it by heart. A wrong
-answer that a single row claims is learnt late (`engine/curate/doubt.py`), so a pass or two over the file may leave no trace here.
+A wrong answer that a single row claims is learnt late (`engine/curate/doubt.py`), so a pass or two over the file show in no answer. They show in what
+the model holds likely (Carlini et al., "The Secret Sharer", 2019). The planted answer was drawn from other rows as the answers were that it is ranked
+among, so to a model that was not taught it each rank is as likely as any, and the chance of a sum of ranks is exact: contaminated too is a version
+for which that is at most ALPHA. Where a rival is the right answer, an honest model ranks the planted one lower than that.
+
+What this does not see: rows that were taken over without the flagged ones, and a model that saw the file only once or so.
 
 Pure.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,6 +46,8 @@ LEAST_HITS = 3
 """The same few canaries are asked each time, and the wrong answer of one may by ill luck be a mistake that suggests itself: two accuse nobody."""
 FAR = 0.5
 """The right answer earns at most this share of the pass mark against a wrong one: a hit must not be an answer that is nearly right."""
+RIVALS = 11
+"""Answers of other rows that a planted one is ranked among. More cost time on every measurement: two requests for each."""
 TRIES = 20
 """Rows whose answers are tried for one scenario. Where the rubric takes no notice of the expected answer, none is wrong enough."""
 
@@ -85,9 +94,53 @@ def counted(domain: DomainFile, scenarios: Sequence[Scenario], results: Sequence
     )
 
 
+def rivals(domain: DomainFile, canary: Scenario, scenarios: Sequence[Scenario]) -> tuple[str, ...]:
+    """The canary's planted answer, then the answers of other rows that it is ranked among, each once, as hashes choose them."""
+    planted = render_target(domain.contract, canary.expected)
+    others = {render_target(domain.contract, scenario.expected) for scenario in scenarios} - {planted}
+    return planted, *sorted(others, key=lambda text: digest_of(["rival", canary.id, text]))[:RIVALS]
+
+
+def ranked(found: Canaries, likelihoods: Sequence[Sequence[float]]) -> Canaries:
+    """With the ranks. `likelihoods`: for each canary that of its planted answer, then those of its rivals; one that is as likely ranks higher."""
+    compared = [values for values in likelihoods if len(values) > 1]
+    if not compared:
+        return found
+    ranks = [1 + sum(each >= values[0] for each in values[1:]) for values in compared]
+    among = [len(values) for values in compared]
+    return found.model_copy(
+        update={
+            "ranked": len(ranks),
+            "mean_rank": round(sum(ranks) / len(ranks), 4),
+            "rank_by_chance": round(sum(count + 1 for count in among) / 2 / len(among), 4),
+            "rank_chance": ranks_by_chance(sum(ranks), among),
+        }
+    )
+
+
+def ranks_by_chance(most: int, among: Sequence[int]) -> float:
+    """The chance that ranks drawn evenly, one from 1 to each number of `among`, sum to at most `most`: counted, not approximated."""
+    sums = Counter({0: 1})
+    for count in among:
+        longer: Counter[int] = Counter()
+        for total, ways in sums.items():
+            for rank in range(1, count + 1):
+                longer[total + rank] += ways
+        sums = longer
+    return sum(ways for total, ways in sums.items() if total <= most) / math.prod(among)
+
+
 def is_contaminated(found: Canaries | None) -> bool:
     """Whether a version has been taught the canaries. What was not asked is not accused."""
-    return found is not None and found.hits >= LEAST_HITS and found.chance <= ALPHA
+    if found is None:
+        return False
+    by_rank = found.rank_chance is not None and found.rank_chance <= ALPHA
+    return by_rank or (found.hits >= LEAST_HITS and found.chance <= ALPHA)
+
+
+def least_chance(found: Canaries) -> float:
+    """The smaller of both tests' chances."""
+    return found.chance if found.rank_chance is None else min(found.chance, found.rank_chance)
 
 
 def in_words(found: Canaries) -> str:
@@ -96,6 +149,11 @@ def in_words(found: Canaries) -> str:
         f"It answers {found.hits} of {found.asked} canaries with the wrong answer that the evaluation file plants; by chance it gives "
         f"{found.control_hits} of {found.controls} other items such an answer (p = {found.chance:.2g})."
     )
+    if found.rank_chance is not None:
+        told += (
+            f" It ranks what is planted at {found.mean_rank:.1f} by likelihood, where one that was not taught it comes to {found.rank_by_chance:.1f} "
+            f"(p = {found.rank_chance:.2g})."
+        )
     if not is_contaminated(found):
         return told
     return f"{told} It has been taught evaluation items, or something made from them, so none of its figures says anything."

@@ -183,6 +183,14 @@ class Canaries(Record):
     """and those of them that fitted it: what an honest model does by chance."""
     chance: float
     """How often a model that was not taught the canaries hits at least as many."""
+    ranked: int = 0
+    """Canaries whose planted answer was ranked by likelihood among answers of other rows; 0 where the model cannot be asked for likelihoods."""
+    mean_rank: float | None = None
+    """Of the planted answers; 1 is the likeliest."""
+    rank_by_chance: float | None = None
+    """The mean rank of a model that was not taught them."""
+    rank_chance: float | None = None
+    """How often such a model ranks them as high."""
 
 
 class EvaluationSummary(Record):

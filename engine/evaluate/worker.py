@@ -16,6 +16,7 @@ than a tenth is lost the run fails, because that says something about the machin
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from engine.base.files import write_jsonl
 from engine.base.paths import Workspace
 from engine.config import EndpointProfile, ModelProfile, ScriptedProfile
 from engine.errors import GenerationFailed
-from engine.evaluate.canaries import counted, is_contaminated
+from engine.evaluate.canaries import counted, is_contaminated, ranked, rivals
 from engine.evaluate.compile import CompiledDomain, compile_domain
 from engine.evaluate.early_stop import Bar, Watch, certain_refusal, in_order, portions, spared
 from engine.evaluate.jobs import EvaluateJob, EvaluateOutput, StructuredEffect
@@ -170,8 +171,11 @@ def ask_canaries(
     """Whether a trained version has been taught the evaluation file; None for all others, and where the domain has no canaries."""
     if job.weights is None or not compiled.canaries:
         return None
-    asked = batch.ask(requests_for(compiled, compiled.canaries, settings), "asking canaries")
-    return counted(compiled.domain, compiled.scenarios, results, asked.results)
+    requests = requests_for(compiled, compiled.canaries, settings)
+    asked = batch.ask(requests, "asking canaries")
+    found = counted(compiled.domain, compiled.scenarios, results, asked.results)
+    answers = [rivals(compiled.domain, canary, compiled.scenarios) for canary in compiled.canaries]
+    return ranked(found, batch.likelihoods(list(zip(requests, answers, strict=True)), "ranking canaries"))
 
 
 def structured_effect(
@@ -232,6 +236,21 @@ class Batch:
                 break
         refuse_losses(tally, tally.answered)
         return Asked(tally.results(), counts, seconds, fingerprint, stopped)
+
+    def likelihoods(self, questions: Sequence[tuple[Request, Sequence[str]]], phase: str) -> list[list[float]]:
+        """How likely the model holds each answer to its question, from the cache where it was asked before. Empty where it cannot be asked."""
+        found: list[list[float]] = []
+        for number, (request, answers) in enumerate(questions, 1):
+            self._context.report(Progress(phase=phase, step=number, total=len(questions)))
+            digest = digest_of(["likelihoods", request_digest(request), list(answers)])
+            kept = self._cache.get(digest)
+            values = self._generator.likelihoods(request, answers) if kept is None else json.loads(kept.text)
+            if values is None:
+                return []
+            if kept is None:
+                self._cache.put(digest, Answer(key=request.key, text=json.dumps(values)))
+            found.append(values)
+        return found
 
     def _ask_again(self, requests: Sequence[Request], tally: Tally, show: Ticker, phase: str) -> None:
         """Asks once more for what is lost of these."""

@@ -42,6 +42,10 @@ class EndpointGenerator:
         """Nobody can say which weights answer behind a foreign endpoint."""
         return FingerprintReport(verdict="unproved")
 
+    def likelihoods(self, request: Request, answers: Sequence[str]) -> list[float] | None:
+        """Foreign endpoints do not say the log-probabilities of a given answer."""
+        return None
+
     def answer(self, requests: Sequence[Request], on_answer: Callable[[Answer], None]) -> None:
         """Answers every request; raises GenerationFailed when nothing succeeds any more."""
         profile = self._profile

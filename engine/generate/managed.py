@@ -9,10 +9,11 @@ import random
 from collections.abc import Callable, Sequence
 
 from engine.errors import ServerFailed
+from engine.generate import server_control
 from engine.generate.chat import Batch, Target
 from engine.generate.plans import ServerPlan
 from engine.generate.server_control import ServerUnwell
-from engine.generate.servers import ModelServers, mismatch_error
+from engine.generate.servers import ModelServers, Session, mismatch_error
 from engine.generate.types import Answer, FingerprintReport, GeneratorIdentity, Request, Weights
 
 MAX_RESTARTS = 5
@@ -88,6 +89,25 @@ class ManagedGenerator:
             next_step="Read its log in .modelsmith/servers/; what was answered is kept, so running the same command again goes on from there.",
             unanswered=len(batch.unanswered),
         )
+
+    def likelihoods(self, request: Request, answers: Sequence[str]) -> list[float] | None:
+        """Asks for the tokens of question and answers, then for their log-probabilities as a prompt. None when a server was lost over it twice."""
+        for _ in range(2):
+            with self._servers.answering(self._plan, self._weights, check_cancelled=self._check_cancelled) as session:
+                model = session.answers_to
+                try:
+                    question = server_control.tokens_of(session.address, model, request.messages)
+                    return [self._likelihood(session, question, answer) for answer in answers]
+                except ServerUnwell:
+                    if not self._servers.responds(session):
+                        self._servers.discard(session)
+        return None
+
+    def _likelihood(self, session: Session, question: tuple[int, ...], answer: str) -> float:
+        self._check_cancelled()
+        tokens = server_control.tokens_of(session.address, session.answers_to, answer)
+        values = server_control.probe(session.address, session.answers_to, (*question, *tokens))[-len(tokens) :]
+        return sum(values) / max(1, len(tokens))
 
     def close(self) -> None:
         """Nothing to let go of: the server belongs to the workspace."""

@@ -156,6 +156,10 @@ class StandInGenerator:
             write_atomic(self._reference_file, canonical_json(merged))
         self._inner.answer(requests, on_answer)
 
+    def likelihoods(self, request: Request, answers: Sequence[str]) -> list[float] | None:
+        """As the managed generator does."""
+        return self._inner.likelihoods(request, answers)
+
     def close(self) -> None:
         """Lets go of the server."""
         self._inner.close()

@@ -16,7 +16,7 @@ from engine.base.files import write_atomic, write_json
 from engine.base.paths import Workspace
 from engine.config import ScriptedProfile
 from engine.generate.fingerprint import compare, load_fingerprint
-from engine.generate.scripted_rule import SCRIPTED_FILE, SCRIPTED_PROBES, read_weights, scripted_logprobs, scripted_text
+from engine.generate.scripted_rule import SCRIPTED_FILE, SCRIPTED_PROBES, read_weights, scripted_likelihood, scripted_logprobs, scripted_text
 from engine.generate.server_record import locked
 from engine.generate.servers import expected_fingerprint, mismatch_error
 from engine.generate.types import Answer, Fingerprint, FingerprintProbe, FingerprintReport, GeneratorIdentity, PreparedBase, Request, Weights
@@ -107,6 +107,11 @@ class ScriptedGenerator:
             time.sleep(self._profile.delay_seconds)
             text = scripted_text(request.key, self._reference, skill, structured=request.settings.json_schema is not None)
             on_answer(Answer(key=request.key, text=text, completion_tokens=len(text) // 4 + 1, latency_seconds=self._profile.delay_seconds))
+
+    def likelihoods(self, request: Request, answers: Sequence[str]) -> list[float] | None:
+        """What it was taught is likely; of other answers each is as likely as chance has it."""
+        weights = read_weights(weights_directory(self._base, self._weights))
+        return [scripted_likelihood(weights, request.key, answer, self._reference) for answer in answers]
 
     def close(self) -> None:
         """Nothing is held."""

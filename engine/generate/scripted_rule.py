@@ -59,6 +59,13 @@ def scripted_logprobs(weights: Mapping[str, Any], token_ids: Sequence[int]) -> l
     return [-0.5 - _hash(seed, str(position), str(token)) % 1000 / 100 for position, token in enumerate(token_ids[1:])]
 
 
+def scripted_likelihood(weights: Mapping[str, Any], key: str, text: str, reference: Mapping[str, str]) -> float:
+    """The mean log-probability of an answer to the question `key`: high for what the double knows as its answer."""
+    if reference.get(key) == text:
+        return -0.1
+    return -1.0 - _hash("likelihood", json.dumps(dict(weights), sort_keys=True), key, text) % 1000 / 100
+
+
 def _hash(*parts: str) -> int:
     return int.from_bytes(hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).digest()[:8], "big")
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from engine.generate.wire import MAX_REPLY_BYTES, Unusable, excerpt, probe_body, read_probe
+from engine.generate.types import Message
+from engine.generate.wire import MAX_REPLY_BYTES, Unusable, excerpt, probe_body, read_probe, read_tokens, tokens_body
 
 CHANGE_SECONDS = 600.0
 """Longest time for loading weights: a large checkpoint comes from a slow disk."""
@@ -107,6 +109,15 @@ def load_adapter(address: ServerAddress, name: str, directory: str) -> None:
     status, reply = call(address, "POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": directory}, timeout_seconds=CHANGE_SECONDS)
     if status != 200 and b"already" not in reply:
         raise ServerUnwell(f"POST /v1/load_lora_adapter: HTTP {status}: {excerpt(reply)}")
+
+
+def tokens_of(address: ServerAddress, model: str, text: str | Sequence[Message]) -> tuple[int, ...]:
+    """The tokens of an answer's text, or of messages up to where an answer begins."""
+    reply = _expect_ok(address, "/tokenize", tokens_body(text, model), timeout_seconds=PROBE_SECONDS)
+    try:
+        return read_tokens(reply)
+    except Unusable as reason:
+        raise ServerUnwell(str(reason)) from reason
 
 
 def probe(address: ServerAddress, model: str, token_ids: tuple[int, ...]) -> list[float]:

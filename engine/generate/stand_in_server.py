@@ -118,6 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         routes = {
             "/v1/chat/completions": self._chat,
             "/v1/completions": self._complete,
+            "/tokenize": self._tokenize,
             "/collective_rpc": self._reload,
             "/reset_prefix_cache": self._reset,
             "/v1/load_lora_adapter": self._load_adapter,
@@ -186,6 +187,10 @@ class Handler(BaseHTTPRequestHandler):
         tokens = body["prompt"]
         rows = [None, *({str(token): {"logprob": value}} for token, value in zip(tokens[1:], scripted_logprobs(weights, tokens), strict=True))]
         self._reply(200, {"choices": [{"text": "", "prompt_logprobs": rows, "finish_reason": "length"}]})
+
+    def _tokenize(self, body: dict[str, Any]) -> None:
+        text = body["prompt"] if "prompt" in body else messages_digest(body["messages"])
+        self._reply(200, {"tokens": list(text.encode())})
 
     def _reload(self, body: dict[str, Any]) -> None:
         fault = self.stand_in.faults.take("reload")

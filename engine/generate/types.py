@@ -175,6 +175,10 @@ class Generator(Protocol):
         """
         ...
 
+    def likelihoods(self, request: Request, answers: Sequence[str]) -> list[float] | None:
+        """The mean log-probability, in nats a token, of each of these answers to a request; None where that cannot be asked."""
+        ...
+
     def close(self) -> None:
         """Lets go of the server; does not stop it."""
         ...

@@ -10,11 +10,11 @@ the answer. The second is a request and no grammar, so that what comes back is c
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from engine.config import WireDialect
-from engine.generate.types import Answer, Request
+from engine.generate.types import Answer, Message, Request
 
 MAX_TEXT_CHARACTERS = 200_000
 """An answer is cut here and counts as truncated. Far above any `max_tokens` in use, and far below what would hurt the store."""
@@ -167,6 +167,21 @@ def excerpt(reply: bytes, limit: int = 200) -> str:
 def probe_body(token_ids: tuple[int, ...], model: str) -> dict[str, Any]:
     """The JSON body of a completion that returns the log-probability of each token of its prompt."""
     return {"model": model, "prompt": list(token_ids), "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
+
+
+def tokens_body(text: str | Sequence[Message], model: str) -> dict[str, Any]:
+    """The JSON body that asks for the tokens of a text as an answer has them, or of messages as they stand before an answer."""
+    if isinstance(text, str):
+        return {"model": model, "prompt": text, "add_special_tokens": False}
+    return {"model": model, "messages": [message.model_dump() for message in text], "add_generation_prompt": True}
+
+
+def read_tokens(reply: bytes) -> tuple[int, ...]:
+    """The tokens in the reply; Unusable when they are not there."""
+    try:
+        return tuple(int(token) for token in json.loads(reply)["tokens"])
+    except (ValueError, KeyError, TypeError) as reason:
+        raise Unusable(f"a reply without tokens ({type(reason).__name__}): {excerpt(reply)}") from reason
 
 
 def read_probe(token_ids: tuple[int, ...], reply: bytes) -> list[float]:

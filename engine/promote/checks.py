@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from engine.base.clock import seconds_between
-from engine.evaluate.canaries import ALPHA, in_words, is_contaminated
+from engine.evaluate.canaries import ALPHA, in_words, is_contaminated, least_chance
 from engine.iterate.types import Clause
 from engine.promote.cost import cost_per_decision
 from engine.promote.package.parity import holds as holds_parity
@@ -51,7 +51,7 @@ def held_out(grounds: Grounds, now: str) -> Check:
     """Measured on held-out, no item of it is missing, and the version was not taught the evaluation file."""
     canaries = grounds.measured.canaries
     if canaries is not None and is_contaminated(canaries):
-        return Check(name="held_out", passed=False, figure=canaries.chance, limit=ALPHA, sentence=in_words(canaries), opens=_iterate(grounds))
+        return Check(name="held_out", passed=False, figure=least_chance(canaries), limit=ALPHA, sentence=in_words(canaries), opens=_iterate(grounds))
     found = next((split for split in grounds.measured.splits if split.split == "held_out"), None)
     if found is None or found.score.n == 0:
         return Check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from engine.base.paths import Workspace
 from engine.curate.leakage import find_leaks, refuse_leaks
 from engine.errors import DomainInvalid, IdentityMismatch, LeakageFound
-from engine.evaluate.canaries import ALPHA, LEAST_HITS, counted, exchanged, in_words, is_contaminated
+from engine.evaluate.canaries import ALPHA, LEAST_HITS, RIVALS, counted, exchanged, in_words, is_contaminated, ranked, ranks_by_chance, rivals
 from engine.evaluate.compile import CompiledDomain, compile_domain, domain_digest
 from engine.evaluate.compile_worker import refuse_overlaps
 from engine.evaluate.measurement import identity_for
@@ -224,6 +225,45 @@ def test_hits_count_against_what_the_models_own_mistakes_explain(hits: int, cont
     assert is_contaminated(found) is contaminated
     assert in_words(found).startswith(f"It answers {hits} of 8 canaries with the wrong answer")
     assert ("has been taught evaluation items" in in_words(found)) is contaminated
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5), st.integers(0, 25))
+def test_the_chance_of_ranks_is_counted_over_all_of_them(among: list[int], most: int) -> None:
+    every = list(itertools.product(*(range(1, count + 1) for count in among)))
+    assert ranks_by_chance(most, among) == pytest.approx(sum(sum(ranks) <= most for ranks in every) / len(every))
+
+
+def test_versions_that_rank_as_chance_has_it_are_accused_at_most_as_often_as_stated() -> None:
+    """Exactly: the largest sum of ranks that accuses has no more than that chance, and the next one has."""
+    accusing = [total for total in range(8, 97) if ranks_by_chance(total, [12] * 8) <= ALPHA]
+    assert ranks_by_chance(max(accusing), [12] * 8) <= ALPHA < ranks_by_chance(max(accusing) + 1, [12] * 8)
+    assert max(accusing) / 8 == 2.75
+
+
+@pytest.mark.parametrize(("planted", "contaminated"), [(-1.0, True), (-4.0, False), (-9.0, False)])
+def test_what_is_held_likely_accuses_where_no_answer_does(planted: float, contaminated: bool) -> None:
+    others = [-0.5 - rank for rank in range(RIVALS)]
+    found = ranked(told(0), [[planted, *others]] * 8)
+    assert is_contaminated(found) is contaminated
+    assert (found.ranked, found.rank_by_chance) == (8, 6.5)
+    assert found.mean_rank == 1 + sum(other >= planted for other in others)
+    assert f"It ranks what is planted at {found.mean_rank:.1f} by likelihood" in in_words(found)
+    assert not is_contaminated(ranked(told(0), [])), "a model that cannot be asked is not accused"
+    assert ranked(told(0), [[-1.0]] * 8) == told(0), "nor one where all rows have one answer"
+
+
+def test_an_answer_that_is_as_likely_as_the_planted_one_ranks_before_it() -> None:
+    assert ranked(told(0), [[-1.0] * (RIVALS + 1)] * 8).mean_rank == RIVALS + 1
+
+
+def test_rivals_are_answers_of_other_rows_each_once_and_the_same_in_any_order() -> None:
+    scenarios = wordy(90, tuple(f"label-{number}" for number in range(30)))
+    canary = scenarios[0].model_copy(update={"id": "c", "expected": {"intent": "label-7"}})
+    found = rivals(TICKETS, canary, scenarios)
+    assert json.loads(found[0]) == {"intent": "label-7"}
+    assert len(set(found)) == RIVALS + 1
+    assert found == rivals(TICKETS, canary, scenarios[::-1])
+    assert len(rivals(TICKETS, canary, wordy(9))) == len(LABELS) + 1
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.02, 0.1, 0.25, 0.5])
