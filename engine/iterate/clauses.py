@@ -8,7 +8,7 @@ A clause is about held-out results of the same items, paired. What is tested, an
 * regressions: what is lost with items that passed before and fail now, against what the incumbent's own unsteadiness explains;
 * no harm: the mean on a suite of general and safety items, against the base and a tolerance;
 * safety nets: shares, without a test: a breach is not excused by chance;
-* canaries: wrong answers that the evaluation file plants, given more often than the version's other mistakes explain.
+* canaries: wrong answers that the evaluation file plants, given more often than the version's other mistakes explain, or held likelier than chance.
 
 A challenger whose measurement stopped early has one clause besides that of canaries, which fails: what made its refusal certain
 (`engine/evaluate/early_stop.py`).

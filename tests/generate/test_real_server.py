@@ -110,6 +110,17 @@ def test_base_and_version_answer_in_turn_each_proved(real: Real) -> None:
     assert answers["base"] != answers["version"]
 
 
+def test_an_answer_that_was_given_is_held_likelier_than_those_to_other_questions(real: Real) -> None:
+    asked, collected, generator = requests(3), Collected(), real.generator(real.version)
+    generator.answer(asked, collected)
+    answers = [collected.answers[request.key].text for request in asked]
+    for place, request in enumerate(asked):
+        likelihoods = generator.likelihoods(request, answers)
+        assert likelihoods is not None
+        assert all(value < 0 for value in likelihoods)
+        assert max(range(3), key=likelihoods.__getitem__) == place
+
+
 def test_answers_under_a_schema_are_compact_json(real: Real) -> None:
     properties = {"n": {"type": "integer"}, "odd": {"type": "boolean"}}
     schema = {"type": "object", "properties": properties, "required": ["n", "odd"], "additionalProperties": False}

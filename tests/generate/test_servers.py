@@ -55,6 +55,18 @@ def test_a_batch_is_answered_by_the_weights_that_were_asked_for(workspace: Works
         assert right == {request.key for request in requests if answers_as_expected(request.key, skill)}
 
 
+def test_likelihoods_of_answers_are_those_of_the_weights_and_outlive_a_killed_server(workspace: Workspace) -> None:
+    (request,) = questions(1)
+    answers = ["one", "another", "a third one"]
+    generator = scripted(workspace, [request], trained(workspace, "good", 0.9))
+    before = generator.likelihoods(request, answers)
+    assert before is not None
+    assert len(before) == 3
+    os.kill(pid_of(workspace), signal.SIGKILL)
+    assert generator.likelihoods(request, answers) == before
+    assert scripted(workspace, [request], None).likelihoods(request, answers) != before
+
+
 def test_one_server_carries_every_version_without_a_restart(workspace: Workspace) -> None:
     requests = questions(2)
     pids = set()
