@@ -95,10 +95,11 @@ def counted(domain: DomainFile, scenarios: Sequence[Scenario], results: Sequence
 
 
 def rivals(domain: DomainFile, canary: Scenario, scenarios: Sequence[Scenario]) -> tuple[str, ...]:
-    """The canary's planted answer, then the answers of other rows that it is ranked among, each once, as hashes choose them."""
-    planted = render_target(domain.contract, canary.expected)
-    others = {render_target(domain.contract, scenario.expected) for scenario in scenarios} - {planted}
-    return planted, *sorted(others, key=lambda text: digest_of(["rival", canary.id, text]))[:RIVALS]
+    """The canary's planted answer, then the answers that it is ranked among, each once: those of rows as hashes draw them, as the planted one was
+    drawn. So an answer that many rows have is as often among the rivals as it is planted, and that a model thinks it likely is no sign."""
+    drawn = sorted(scenarios, key=lambda scenario: digest_of(["rival", canary.id, scenario.id]))
+    answers = dict.fromkeys(render_target(domain.contract, each.expected) for each in (canary, *drawn))
+    return tuple(answers)[: RIVALS + 1]
 
 
 def ranked(found: Canaries, likelihoods: Sequence[Sequence[float]]) -> Canaries:

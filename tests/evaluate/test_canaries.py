@@ -266,6 +266,19 @@ def test_rivals_are_answers_of_other_rows_each_once_and_the_same_in_any_order() 
     assert len(rivals(TICKETS, canary, wordy(9))) == len(LABELS) + 1
 
 
+def test_a_model_that_thinks_frequent_answers_likely_is_not_accused_for_it() -> None:
+    """Eight labels that nine of ten rows have, and forty that the rest have: what is planted is mostly frequent, and so is what it is ranked among."""
+    frequent = tuple(f"often-{number}" for number in range(8))
+    labels = tuple(frequent[n % 8] if n % 10 else f"seldom-{n // 10 % 40}" for n in range(800))
+    scenarios = wordy(800, labels)
+    canaries = list(itertools.islice(exchanged(TICKETS, scenarios), 8))
+    assert sum(each.expected["intent"] in frequent for each in canaries) >= 6
+    among, dice, accused = [rivals(TICKETS, each, scenarios) for each in canaries], random.Random(3), 0
+    for _ in range(500):
+        accused += is_contaminated(ranked(told(0), [[dice.random() - (1.0 if "often" in answer else 9.0) for answer in answers] for answers in among]))
+    assert accused <= 2
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.02, 0.1, 0.25, 0.5])
 def test_honest_models_are_accused_at_most_as_often_as_stated(rate: float) -> None:
     """Exactly: over every outcome of eight canaries and a hundred controls that hit at one rate."""
