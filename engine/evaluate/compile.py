@@ -175,7 +175,7 @@ def compile_domain(workspace: Workspace, name: str, expected_digest: str, genera
     try:
         return load_compiled(workspace, expected_digest)
     except NotFound:
-        pass
+        pass  # not compiled yet: done below
     except ArtifactCorrupt:
         shutil.rmtree(_directory(workspace, expected_digest))  # a cache; it is made again below
     folder = _read_folder(workspace, name)

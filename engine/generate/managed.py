@@ -99,8 +99,7 @@ class ManagedGenerator:
                     question = server_control.tokens_of(session.address, model, request.messages)
                     return [self._likelihood(session, question, answer) for answer in answers]
                 except ServerUnwell:
-                    if not self._servers.responds(session):
-                        self._servers.discard(session)
+                    self._servers.responds(session)  # ends one that does not, so that the next session has another
         return None
 
     def _likelihood(self, session: Session, question: tuple[int, ...], answer: str) -> float:

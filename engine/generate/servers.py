@@ -316,7 +316,7 @@ class ModelServers:
                 server_control.check_answers(session.address, timeout_seconds=session.plan.health_seconds)
                 return True
         except ServerUnwell:
-            pass
+            pass  # that is the answer, and it is ended for it
         self._discard(directory, record)
         return False
 

@@ -184,8 +184,13 @@ def test_a_turn_of_a_knob_is_answered_at_once() -> None:
     assert min(seconds) < 0.1, "a page redraws under 100 ms"
 
 
-def test_every_model_on_every_accelerator_comes_out() -> None:
-    for name in ATLAS.models:
-        figures(name, "H100 SXM 80GB", quantisation="fp8", usd_per_hour=2.0)
-    for card in ATLAS.accelerators:
-        figures("openai/gpt-oss-20b", card, quantisation="mxfp4")
+def test_every_model_on_every_accelerator_comes_out_and_what_is_not_held_has_no_times() -> None:
+    everything = [figures(name, "H100 SXM 80GB", quantisation="fp8", usd_per_hour=2.0) for name in ATLAS.models]
+    everything += [figures("openai/gpt-oss-20b", card, quantisation="mxfp4") for card in ATLAS.accelerators]
+    for found in everything:
+        known = [part for part in (*found.memory.parts.values(), found.memory.needed) if part is not None]
+        assert all(part.value >= 0 and (part.low is None or part.low <= part.value <= part.high) for part in known)
+        for times in (found.loads.tpot, found.loads.ttft, found.loads.throughput):
+            assert np.isnan(times.value[~found.loads.held]).all()
+            assert (np.isnan(times.value) | (times.value > 0)).all()
+    assert sum(bool(found.loads.held.any()) for found in everything) > len(everything) / 2

@@ -136,19 +136,25 @@ def test_an_endpoint_is_added_from_a_file(workspace: Workspace, tmp_path: Path) 
     assert "local-endpoint" in json.loads(workspace.clusters_file.read_text())["models"]
 
 
-@pytest.mark.parametrize(("opened", "code"), [(True, 0), (False, 1)])
-def test_a_closed_gate_is_done_and_exits_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: bool, code: int) -> None:
-    workspace = make_workspace(tmp_path)
-    asked: list[Any] = []
+def answered_with(monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Every call of the command line gets this answer and no daemon; the calls."""
+    asked: list[tuple[str, dict[str, Any]]] = []
 
     class Answering:
         def __init__(self, _: Workspace) -> None: ...
 
         def call(self, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
             asked.append((tool.name, arguments))
-            return {"summary": "It stays shadow.", "open": opened, "moved": False, "next": []}
+            return answer
 
     monkeypatch.setattr(cli, "Client", Answering)
+    return asked
+
+
+@pytest.mark.parametrize(("opened", "code"), [(True, 0), (False, 1)])
+def test_a_closed_gate_is_done_and_exits_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: bool, code: int) -> None:
+    workspace = make_workspace(tmp_path)
+    asked = answered_with(monkeypatch, {"summary": "It stays shadow.", "open": opened, "moved": False, "next": []})
     words = command("promote", {"cluster": "tickets", "version": "v-0123456789ab"}).split()[1:]
     assert cli.main([*words, "--to", "canary", "--workspace", str(workspace.root)]) == code
     assert asked == [("promote", {"cluster": "tickets", "version": "v-0123456789ab", "to": "canary"})]
@@ -168,16 +174,7 @@ def test_a_suggested_call_is_a_command_that_makes_that_call(
     tool: str, arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = make_workspace(tmp_path)
-    asked: list[Any] = []
-
-    class Answering:
-        def __init__(self, _: Workspace) -> None: ...
-
-        def call(self, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
-            asked.append((tool.name, arguments))
-            return {"summary": "", "next": []}
-
-    monkeypatch.setattr(cli, "Client", Answering)
+    asked = answered_with(monkeypatch, {"summary": "", "next": []})
     cli.main([*shlex.split(command(tool, arguments))[1:], "--workspace", str(workspace.root)])
     assert [(name, check_arguments(find_tool(TOOLS, name), made)) for name, made in asked] == [(tool, check_arguments(find_tool(TOOLS, tool), arguments))]
 
